@@ -1,0 +1,341 @@
+"""The typed operations of inference. Each is data; what it means stands in reference.py and docs/arithmetic.md.
+
+Feature maps are NHWC, convolution weights OHWI, depthwise weights HWC, dense weights OI. An operation is
+int8 or float32 by its tensors' types; `multiplier` (float32, one a channel) belongs to int8 forms only.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, TypeVar
+
+from lepton_sdk.program.tensors import Clamp, Padding, TensorId, Tensors
+
+Shape = tuple[int, ...]
+Self = TypeVar("Self", bound="Operation")
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One step of a function. OUTPUTS names the fields it defines, UPDATES those variables it overwrites."""
+
+    OUTPUTS: ClassVar[tuple[str, ...]] = ("y",)
+    UPDATES: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def outputs(self) -> tuple[TensorId, ...]:
+        """Tensors this operation defines, in the order of OUTPUTS."""
+        return tuple(getattr(self, name) for name in self.OUTPUTS)
+
+    @property
+    def inputs(self) -> tuple[TensorId, ...]:
+        """Tensors this operation reads, in field order; absent optional ones are left out."""
+        names = (getattr(self, name) for name in tensor_fields(type(self)) if name not in self.OUTPUTS)
+        return tuple(name for name in names if name is not None)
+
+    @property
+    def updates(self) -> tuple[TensorId, ...]:
+        """Variables this operation reads and overwrites."""
+        return tuple(getattr(self, name) for name in self.UPDATES)
+
+    def renamed(self: Self, names: Mapping[TensorId, TensorId]) -> Self:
+        """The same operation on other tensors; names that are not in the mapping stay."""
+        fields = {
+            field: names.get(value, value)
+            for field in tensor_fields(type(self))
+            if (value := getattr(self, field)) is not None
+        }
+        return dataclasses.replace(self, **fields)
+
+    def shapes(self, t: Tensors) -> tuple[Shape, ...]:
+        """Shapes of the outputs that the inputs' shapes call for; the program's check compares them."""
+        raise TypeError(f"{type(self).__name__} states no output shapes")
+
+    def macs(self, t: Tensors) -> int:
+        """Multiply-accumulates of one execution."""
+        return 0
+
+    def bytes_moved(self, t: Tensors) -> int:
+        """Bytes read and written when every tensor is touched once."""
+        return sum(t[name].nbytes for name in (*self.inputs, *self.outputs, *self.updates))
+
+
+def tensor_fields(kind: type[Operation]) -> tuple[str, ...]:
+    """Names of the fields that hold tensor names, in declaration order."""
+    return tuple(f.name for f in dataclasses.fields(kind) if str(f.type).split(" | ")[0] == "TensorId")
+
+
+def window_shape(
+    size: tuple[int, int],
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    padding: Padding,
+    dilation: tuple[int, int] = (1, 1),
+) -> tuple[int, int]:
+    """Rows and columns of the output of a window that slides over `size`."""
+    height = (size[0] + padding.top + padding.bottom - (kernel[0] - 1) * dilation[0] - 1) // stride[0] + 1
+    width = (size[1] + padding.left + padding.right - (kernel[1] - 1) * dilation[1] - 1) // stride[1] + 1
+    return height, width
+
+
+@dataclass(frozen=True, slots=True)
+class Conv2d(Operation):
+    """2-D convolution, NHWC, weights OHWI.
+
+    int8:    q = requantise(Σ (x − zx)·w + bias, multiplier)   (docs/arithmetic.md, Requantise)
+    float32: y = Σ x·w + bias
+    """
+
+    x: TensorId
+    weight: TensorId
+    bias: TensorId | None
+    multiplier: TensorId | None
+    y: TensorId
+    stride: tuple[int, int] = (1, 1)
+    padding: Padding = Padding()
+    dilation: tuple[int, int] = (1, 1)
+    clamp: Clamp | None = None
+
+    def shapes(self, t: Tensors) -> tuple[Shape, ...]:
+        n, h, w, channels = t[self.x].shape
+        out, kh, kw, inner = t[self.weight].shape
+        if inner != channels:
+            raise ValueError(f"weight has {inner} input channels, the input {channels}")
+        return ((n, *window_shape((h, w), (kh, kw), self.stride, self.padding, self.dilation), out),)
+
+    def macs(self, t: Tensors) -> int:
+        return t[self.y].size * math.prod(t[self.weight].shape[1:])
+
+
+@dataclass(frozen=True, slots=True)
+class DepthwiseConv2d(Operation):
+    """Each input channel by its own kernels, NHWC; weights HWC with C = input channels · depth multiplier.
+
+    Output channel c reads input channel c // depth multiplier. Arithmetic as Conv2d.
+    """
+
+    x: TensorId
+    weight: TensorId
+    bias: TensorId | None
+    multiplier: TensorId | None
+    y: TensorId
+    stride: tuple[int, int] = (1, 1)
+    padding: Padding = Padding()
+    dilation: tuple[int, int] = (1, 1)
+    clamp: Clamp | None = None
+
+    def shapes(self, t: Tensors) -> tuple[Shape, ...]:
+        n, h, w, channels = t[self.x].shape
+        kh, kw, out = t[self.weight].shape
+        if out % channels:
+            raise ValueError(f"weight has {out} channels, no multiple of the input's {channels}")
+        return ((n, *window_shape((h, w), (kh, kw), self.stride, self.padding, self.dilation), out),)
+
+    def macs(self, t: Tensors) -> int:
+        return t[self.y].size * math.prod(t[self.weight].shape[:2])
+
+
+@dataclass(frozen=True, slots=True)
+class Dense(Operation):
+    """x [N, I] by weight [O, I], plus bias [O]. Arithmetic as Conv2d."""
+
+    x: TensorId
+    weight: TensorId
+    bias: TensorId | None
+    multiplier: TensorId | None
+    y: TensorId
+    clamp: Clamp | None = None
+
+    def shapes(self, t: Tensors) -> tuple[Shape, ...]:
+        rows, inner = t[self.x].shape
+        out, expected = t[self.weight].shape
+        if inner != expected:
+            raise ValueError(f"weight has {expected} inputs, the input {inner}")
+        return ((rows, out),)
+
+    def macs(self, t: Tensors) -> int:
+        return t[self.y].size * t[self.weight].shape[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Add(Operation):
+    """Element-wise sum of two tensors of one shape (docs/arithmetic.md, Add)."""
+
+    a: TensorId
+    b: TensorId
+    y: TensorId
+    clamp: Clamp | None = None
+
+    def shapes(self, t: Tensors) -> tuple[Shape, ...]:
+        if t[self.a].shape != t[self.b].shape:
+            raise ValueError(f"shapes {t[self.a].shape} and {t[self.b].shape} differ")
+        return (t[self.a].shape,)
+
+
+@dataclass(frozen=True, slots=True)
+class AveragePool2d(Operation):
+    """Mean over a window, NHWC; padded places count neither in the sum nor in the number."""
+
+    x: TensorId
+    y: TensorId
+    kernel: tuple[int, int]
+    stride: tuple[int, int] = (1, 1)
+    padding: Padding = Padding()
+    clamp: Clamp | None = None
+
+    def shapes(self, t: Tensors) -> tuple[Shape, ...]:
+        n, h, w, channels = t[self.x].shape
+        return ((n, *window_shape((h, w), self.kernel, self.stride, self.padding), channels),)
+
+
+@dataclass(frozen=True, slots=True)
+class MaxPool2d(Operation):
+    """Largest value of a window, NHWC; padded places never win. Input and output share their quantisation."""
+
+    x: TensorId
+    y: TensorId
+    kernel: tuple[int, int]
+    stride: tuple[int, int] = (1, 1)
+    padding: Padding = Padding()
+    clamp: Clamp | None = None
+
+    def shapes(self, t: Tensors) -> tuple[Shape, ...]:
+        n, h, w, channels = t[self.x].shape
+        return ((n, *window_shape((h, w), self.kernel, self.stride, self.padding), channels),)
+
+
+@dataclass(frozen=True, slots=True)
+class Softmax(Operation):
+    """Softmax over the last axis. int8: `table` holds 256 float32 values (docs/arithmetic.md, Softmax)."""
+
+    x: TensorId
+    table: TensorId | None
+    y: TensorId
+
+    def shapes(self, t: Tensors) -> tuple[Shape, ...]:
+        return (t[self.x].shape,)
+
+
+@dataclass(frozen=True, slots=True)
+class Table(Operation):
+    """int8 unary function: y = table[x + 128], `table` int8 [256] made by the compiler in float64."""
+
+    x: TensorId
+    table: TensorId
+    y: TensorId
+
+    def shapes(self, t: Tensors) -> tuple[Shape, ...]:
+        return (t[self.x].shape,)
+
+
+@dataclass(frozen=True, slots=True)
+class Relu(Operation):
+    """float32: max(x, 0), and at most `maximum` where it is given (ReLU6 has 6.0)."""
+
+    x: TensorId
+    y: TensorId
+    maximum: float | None = None
+
+    def shapes(self, t: Tensors) -> tuple[Shape, ...]:
+        return (t[self.x].shape,)
+
+
+@dataclass(frozen=True, slots=True)
+class ClampTo(Operation):
+    """Clamp that no neighbour could absorb; input and output share their quantisation."""
+
+    x: TensorId
+    y: TensorId
+    clamp: Clamp
+
+    def shapes(self, t: Tensors) -> tuple[Shape, ...]:
+        return (t[self.x].shape,)
+
+
+@dataclass(frozen=True, slots=True)
+class Reshape(Operation):
+    """The same bytes under another shape (the output tensor's)."""
+
+    x: TensorId
+    y: TensorId
+
+    def shapes(self, t: Tensors) -> tuple[Shape, ...]:
+        if t[self.x].size != t[self.y].size:
+            raise ValueError(f"{t[self.x].shape} can't become {t[self.y].shape}")
+        return (t[self.y].shape,)
+
+
+@dataclass(frozen=True, slots=True)
+class Transpose(Operation):
+    """y = numpy.transpose(x, axes)."""
+
+    x: TensorId
+    y: TensorId
+    axes: tuple[int, ...]
+
+    def shapes(self, t: Tensors) -> tuple[Shape, ...]:
+        shape = t[self.x].shape
+        if sorted(self.axes) != list(range(len(shape))):
+            raise ValueError(f"axes {self.axes} are no permutation of a rank-{len(shape)} tensor's")
+        return (tuple(shape[axis] for axis in self.axes),)
+
+
+@dataclass(frozen=True, slots=True)
+class Pad(Operation):
+    """Constant border: before/after per axis, filled with `value` in the tensor's own numbers."""
+
+    x: TensorId
+    y: TensorId
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+    value: float = 0.0
+
+    def shapes(self, t: Tensors) -> tuple[Shape, ...]:
+        shape = t[self.x].shape
+        if not len(shape) == len(self.before) == len(self.after):
+            raise ValueError(f"padding {self.before}, {self.after} for a rank-{len(shape)} tensor")
+        return (tuple(b + n + a for n, b, a in zip(shape, self.before, self.after)),)
+
+
+@dataclass(frozen=True, slots=True)
+class Quantize(Operation):
+    """float32 to int8: clamp(rne(x · float32(1 / scale)) + zero_point)."""
+
+    x: TensorId
+    y: TensorId
+
+    def shapes(self, t: Tensors) -> tuple[Shape, ...]:
+        return (t[self.x].shape,)
+
+
+@dataclass(frozen=True, slots=True)
+class Dequantize(Operation):
+    """int8 to float32: float32(x − zero_point) · scale."""
+
+    x: TensorId
+    y: TensorId
+
+    def shapes(self, t: Tensors) -> tuple[Shape, ...]:
+        return (t[self.x].shape,)
+
+
+INFERENCE_OPERATIONS: tuple[type[Operation], ...] = (
+    Conv2d,
+    DepthwiseConv2d,
+    Dense,
+    Add,
+    AveragePool2d,
+    MaxPool2d,
+    Softmax,
+    Table,
+    Relu,
+    ClampTo,
+    Reshape,
+    Transpose,
+    Pad,
+    Quantize,
+    Dequantize,
+)

@@ -1,0 +1,271 @@
+"""The numpy reference executor: it defines the bits. One rule an operation, looked up in RULES.
+
+Integer rules are exact: products are summed in float64 by BLAS (every sum is below 2^53) and cut to
+int32 only where the compiler has proven that int32 holds them. Float rules compute in float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lepton_sdk.program import arithmetic
+from lepton_sdk.program.operations import (
+    Add,
+    AveragePool2d,
+    ClampTo,
+    Conv2d,
+    Dense,
+    DepthwiseConv2d,
+    Dequantize,
+    MaxPool2d,
+    Operation,
+    Pad,
+    Quantize,
+    Relu,
+    Reshape,
+    Softmax,
+    Table,
+    Transpose,
+)
+from lepton_sdk.program.program import Program
+from lepton_sdk.program.tensors import Clamp, Padding, Tensor, TensorId, Tensors
+from lepton_targets.errors import BadInputError
+
+Array = npt.NDArray[Any]
+Values = Mapping[TensorId, Array]
+Rule = Callable[[Any, Values, Tensors], tuple[Array, ...]]
+
+
+def windows(
+    x: Array,
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    padding: Padding,
+    dilation: tuple[int, int],
+    fill: float,
+) -> Array:
+    """View [N, OH, OW, C, KH, KW] of every window of an NHWC array, the border filled with `fill`."""
+    border = ((0, 0), (padding.top, padding.bottom), (padding.left, padding.right), (0, 0))
+    padded = np.pad(x, border, constant_values=fill)
+    reach = ((kernel[0] - 1) * dilation[0] + 1, (kernel[1] - 1) * dilation[1] + 1)
+    view = np.lib.stride_tricks.sliding_window_view(padded, reach, axis=(1, 2))
+    return view[:, :: stride[0], :: stride[1], :, :: dilation[0], :: dilation[1]]
+
+
+def _bounds(clamp: Clamp | None) -> tuple[int, int]:
+    return (int(clamp.low), int(clamp.high)) if clamp else (-128, 127)
+
+
+def _clamped(y: Array, clamp: Clamp | None) -> Array:
+    return y if clamp is None else np.clip(y, np.float32(clamp.low), np.float32(clamp.high))
+
+
+def _accumulated(
+    op: Conv2d | DepthwiseConv2d | Dense, sums: Array, v: Values, t: Tensors
+) -> tuple[Array, ...]:
+    """Bias, then requantisation (int8) or clamp (float32) of the sums of products, channels last."""
+    bias = v[op.bias] if op.bias else np.zeros(1, np.int32)
+    if op.multiplier is None:
+        return (_clamped(sums + bias if op.bias else sums, op.clamp).astype(np.float32, copy=False),)
+    accumulator = (sums.astype(np.int64) + bias).astype(np.int64)
+    return (arithmetic.requantise(accumulator, v[op.multiplier], t[op.y].zero_point, *_bounds(op.clamp)),)
+
+
+def _operand(name: TensorId, v: Values, t: Tensors) -> Array:
+    """An operand of a sum of products: float32 as it is, int8 zero-centred in float64."""
+    if t[name].dtype == "float32":
+        return v[name]
+    return v[name].astype(np.float64) - t[name].zero_point
+
+
+def _conv2d(op: Conv2d, v: Values, t: Tensors) -> tuple[Array, ...]:
+    x, weight = (
+        _operand(op.x, v, t),
+        v[op.weight].astype(v[op.weight].dtype if op.multiplier is None else np.float64),
+    )
+    out, kh, kw, channels = weight.shape
+    columns = windows(x, (kh, kw), op.stride, op.padding, op.dilation, 0).transpose(0, 1, 2, 4, 5, 3)
+    n, oh, ow = columns.shape[:3]
+    sums = columns.reshape(n * oh * ow, kh * kw * channels) @ weight.reshape(out, -1).T
+    return _accumulated(op, sums.reshape(n, oh, ow, out), v, t)
+
+
+def _depthwise(op: DepthwiseConv2d, v: Values, t: Tensors) -> tuple[Array, ...]:
+    x, weight = (
+        _operand(op.x, v, t),
+        v[op.weight].astype(v[op.weight].dtype if op.multiplier is None else np.float64),
+    )
+    kh, kw, out = weight.shape
+    x = np.repeat(x, out // x.shape[3], axis=3)
+    columns = windows(x, (kh, kw), op.stride, op.padding, op.dilation, 0)
+    return _accumulated(op, np.einsum("nhwcij,ijc->nhwc", columns, weight), v, t)
+
+
+def _dense(op: Dense, v: Values, t: Tensors) -> tuple[Array, ...]:
+    x, weight = (
+        _operand(op.x, v, t),
+        v[op.weight].astype(v[op.weight].dtype if op.multiplier is None else np.float64),
+    )
+    return _accumulated(op, x @ weight.T, v, t)
+
+
+def _add(op: Add, v: Values, t: Tensors) -> tuple[Array, ...]:
+    a, b, y = t[op.a], t[op.b], t[op.y]
+    if y.dtype == "float32":
+        return (_clamped(v[op.a] + v[op.b], op.clamp),)
+    multipliers = arithmetic.add_multipliers(float(a.scale), float(b.scale), float(y.scale))
+    zeros = (a.zero_point, b.zero_point, y.zero_point)
+    return (arithmetic.add(v[op.a], v[op.b], zeros, multipliers, *_bounds(op.clamp)),)
+
+
+def _average_pool(op: AveragePool2d, v: Values, t: Tensors) -> tuple[Array, ...]:
+    x, y = t[op.x], t[op.y]
+    ones = np.ones((1, *x.shape[1:3], 1))
+    count = windows(ones, op.kernel, op.stride, op.padding, (1, 1), 0).sum(axis=(4, 5)).astype(np.int64)
+    if y.dtype == "float32":
+        total = windows(v[op.x], op.kernel, op.stride, op.padding, (1, 1), 0).sum(
+            axis=(4, 5), dtype=np.float32
+        )
+        return (_clamped(total * (np.float32(1) / count.astype(np.float32)), op.clamp),)
+    total = windows(v[op.x].astype(np.int64), op.kernel, op.stride, op.padding, (1, 1), 0).sum(axis=(4, 5))
+    low, high = _bounds(op.clamp)
+    if x.quantization == y.quantization:
+        return (np.clip(arithmetic.rounded_mean(total, count), low, high).astype(np.int8),)
+    multiplier = x.scale / (y.scale * count.astype(np.float32))
+    return (arithmetic.requantise(total - count * x.zero_point, multiplier, y.zero_point, low, high),)
+
+
+def _max_pool(op: MaxPool2d, v: Values, t: Tensors) -> tuple[Array, ...]:
+    x = v[op.x]
+    lowest = -np.inf if x.dtype == np.float32 else np.iinfo(x.dtype).min
+    y = windows(x, op.kernel, op.stride, op.padding, (1, 1), lowest).max(axis=(4, 5))
+    return (
+        _clamped(y, op.clamp) if x.dtype == np.float32 else np.clip(y, *_bounds(op.clamp)).astype(np.int8),
+    )
+
+
+def _softmax(op: Softmax, v: Values, t: Tensors) -> tuple[Array, ...]:
+    x = v[op.x]
+    if op.table is not None:
+        return (arithmetic.softmax(x, v[op.table]),)
+    weights = np.exp(x - x.max(axis=-1, keepdims=True))
+    return (weights / weights.sum(axis=-1, keepdims=True),)
+
+
+def _table(op: Table, v: Values, t: Tensors) -> tuple[Array, ...]:
+    return (v[op.table][v[op.x].astype(np.int32) + 128],)
+
+
+def _relu(op: Relu, v: Values, t: Tensors) -> tuple[Array, ...]:
+    y = np.maximum(v[op.x], np.float32(0))
+    return (y if op.maximum is None else np.minimum(y, np.float32(op.maximum)),)
+
+
+def _clamp_to(op: ClampTo, v: Values, t: Tensors) -> tuple[Array, ...]:
+    x = v[op.x]
+    return (
+        _clamped(x, op.clamp) if x.dtype == np.float32 else np.clip(x, *_bounds(op.clamp)).astype(x.dtype),
+    )
+
+
+def _reshape(op: Reshape, v: Values, t: Tensors) -> tuple[Array, ...]:
+    return (v[op.x].reshape(t[op.y].shape),)
+
+
+def _transpose(op: Transpose, v: Values, t: Tensors) -> tuple[Array, ...]:
+    return (np.ascontiguousarray(v[op.x].transpose(op.axes)),)
+
+
+def _pad(op: Pad, v: Values, t: Tensors) -> tuple[Array, ...]:
+    return (np.pad(v[op.x], tuple(zip(op.before, op.after)), constant_values=op.value),)
+
+
+def _quantize(op: Quantize, v: Values, t: Tensors) -> tuple[Array, ...]:
+    return (arithmetic.quantize(v[op.x], float(t[op.y].scale), t[op.y].zero_point),)
+
+
+def _dequantize(op: Dequantize, v: Values, t: Tensors) -> tuple[Array, ...]:
+    return (arithmetic.dequantize(v[op.x], float(t[op.x].scale), t[op.x].zero_point),)
+
+
+INFERENCE_RULES: Mapping[type[Operation], Rule] = {
+    Conv2d: _conv2d,
+    DepthwiseConv2d: _depthwise,
+    Dense: _dense,
+    Add: _add,
+    AveragePool2d: _average_pool,
+    MaxPool2d: _max_pool,
+    Softmax: _softmax,
+    Table: _table,
+    Relu: _relu,
+    ClampTo: _clamp_to,
+    Reshape: _reshape,
+    Transpose: _transpose,
+    Pad: _pad,
+    Quantize: _quantize,
+    Dequantize: _dequantize,
+}
+
+
+def rules() -> Mapping[type[Operation], Rule]:
+    """Every rule: inference here, training in reference_training."""
+    from lepton_sdk.program.reference_training import TRAINING_RULES
+
+    return {**INFERENCE_RULES, **TRAINING_RULES}
+
+
+class Reference:
+    """Executes a program's functions; variables live here between calls."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.variables: dict[TensorId, Array] = {}
+        self._rules = rules()
+        self.reset()
+
+    def reset(self) -> None:
+        """Give every variable its first value again."""
+        for variable in self.program.variables:
+            value = self.program.tensors[variable.tensor].value
+            assert value is not None  # the program's check promised it
+            self.variables[variable.tensor] = value.copy()
+
+    def run(self, inputs: Sequence[Array], function: str = "infer") -> list[Array]:
+        """Outputs of a function, in its order. Raises BadInputError for a wrong count, shape or dtype."""
+        values = self.trace(inputs, function)
+        return [values[name] for name in self.program.function(function).outputs]
+
+    def trace(self, inputs: Sequence[Array], function: str = "infer") -> dict[TensorId, Array]:
+        """Every tensor's value of one call, by name; constants included."""
+        body, tensors = self.program.function(function), self.program.tensors
+        values: dict[TensorId, Array] = {n: x.value for n, x in tensors.items() if x.value is not None}
+        values.update(self.variables)
+        if len(inputs) != len(body.inputs):
+            raise BadInputError(
+                f"function '{function}' takes {len(body.inputs)} inputs, {len(inputs)} were given"
+            )
+        for name, array in zip(body.inputs, inputs):
+            values[name] = _checked(tensors[name], np.asarray(array))
+        for op in body.operations:
+            results = self._rules[type(op)](op, values, tensors)
+            for name, result in zip((*op.outputs, *op.updates), results, strict=True):
+                values[name] = result
+            self.variables.update({name: values[name] for name in op.updates})
+        return values
+
+
+def _checked(tensor: Tensor, array: Array) -> Array:
+    if array.shape != tensor.shape or array.dtype.name != tensor.dtype:
+        raise BadInputError(
+            f"input '{tensor.name}' is {array.dtype} {array.shape}; expected {tensor.dtype} {tensor.shape}"
+        )
+    return array
+
+
+def run(program: Program, inputs: Sequence[Array], function: str = "infer") -> list[Array]:
+    """One call with fresh variables; outputs in the function's order."""
+    return Reference(program).run(inputs, function)
