@@ -13,6 +13,11 @@ Int32 = npt.NDArray[np.int32]
 Float32 = npt.NDArray[np.float32]
 
 
+def _saturated(values: npt.NDArray[np.integer], low: int, high: int) -> Int8:
+    saturated: Int8 = np.clip(values, low, high).astype(np.int8)
+    return saturated
+
+
 def requantise_multiplier(x_scale: float, weight_scales: npt.ArrayLike, y_scale: float) -> Float32:
     """float32(sx) · float32(sw[c]) / float32(sy), each step rounded to float32, in that order. Shape [C]."""
     weight = np.asarray(weight_scales, np.float32)
@@ -29,7 +34,7 @@ def requantise(
     product = accumulator.astype(np.float32) * multiplier
     # The clamp before the sum keeps huge products exact; ±2^20 is beyond every int8 result.
     rounded = np.rint(np.clip(product, -1048576.0, 1048576.0)).astype(np.int32)
-    return np.clip(rounded + zero_point, low, high).astype(np.int8)
+    return _saturated(rounded + zero_point, low, high)
 
 
 def add_multipliers(a_scale: float, b_scale: float, y_scale: float) -> tuple[int, int, int]:
@@ -50,7 +55,7 @@ def add(
     """clamp(((a·ma + b·mb − za·ma − zb·mb + 2^(shift−1)) >> shift) + zy); zeros are (za, zb, zy)."""
     (za, zb, zy), (ma, mb, shift) = zeros, multipliers
     total = a.astype(np.int64) * ma + b.astype(np.int64) * mb - za * ma - zb * mb + (1 << (shift - 1))
-    return np.clip((total >> shift) + zy, low, high).astype(np.int8)
+    return _saturated((total >> shift) + zy, low, high)
 
 
 def rounded_mean(
@@ -75,7 +80,7 @@ def softmax(x: Int8, table: Float32) -> Int8:
     for i in range(x.shape[-1]):
         total = total + weights[..., i : i + 1]
     inverse = np.float32(1) / (total * np.float32(1 / 256))
-    return np.minimum((weights * inverse + np.float32(0.5)).astype(np.int32) - 128, 127).astype(np.int8)
+    return _saturated((weights * inverse + np.float32(0.5)).astype(np.int32) - 128, -128, 127)
 
 
 def quantize(x: Float32, scale: float, zero_point: int) -> Int8:
@@ -83,9 +88,10 @@ def quantize(x: Float32, scale: float, zero_point: int) -> Int8:
     product = x * (np.float32(1) / np.float32(scale))
     product = np.where(np.isnan(product), np.float32(0), product)
     rounded = np.rint(np.clip(product, -1048576.0, 1048576.0)).astype(np.int32)
-    return np.clip(rounded + zero_point, -128, 127).astype(np.int8)
+    return _saturated(rounded + zero_point, -128, 127)
 
 
 def dequantize(x: Int8, scale: float, zero_point: int) -> Float32:
     """float32(x − zero point) · scale."""
-    return (x.astype(np.int32) - zero_point).astype(np.float32) * np.float32(scale)
+    real: Float32 = (x.astype(np.int32) - zero_point).astype(np.float32) * np.float32(scale)
+    return real

@@ -1,4 +1,4 @@
-"""The typed operations of inference. Each is data; what it means stands in reference.py and docs/arithmetic.md.
+"""The typed operations of inference. Each is data; its meaning stands in reference.py, docs/arithmetic.md.
 
 Feature maps are NHWC, convolution weights OHWI, depthwise weights HWC, dense weights OI. An operation is
 int8 or float32 by its tensors' types; `multiplier` (float32, one a channel) belongs to int8 forms only.

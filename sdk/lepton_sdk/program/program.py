@@ -143,7 +143,8 @@ def _check_tensor(name: TensorId, tensor: Tensor) -> None:
         tensor.value.shape != tensor.shape or tensor.value.dtype.name != tensor.dtype
     ):
         raise BadInputError(
-            f"tensor '{name}' is {tensor.dtype} {tensor.shape}, its value {tensor.value.dtype} {tensor.value.shape}"
+            f"tensor '{name}' is {tensor.dtype} {tensor.shape}, "
+            f"its value {tensor.value.dtype} {tensor.value.shape}"
         )
     if (q := tensor.quantization) is not None:
         channels = 1 if q.axis is None else tensor.shape[q.axis] if 0 <= q.axis < len(tensor.shape) else -1

@@ -215,7 +215,10 @@ class SoftmaxCrossEntropyGrad(Operation):
 
 @dataclass(frozen=True, slots=True)
 class SgdMomentum(Operation):
-    """velocity = momentum · velocity + gradient; parameter −= learning_rate · velocity. Scalars are float32 [1]."""
+    """velocity = momentum · velocity + gradient; parameter −= learning_rate · velocity.
+
+    learning_rate and momentum are float32 [1].
+    """
 
     OUTPUTS: ClassVar[tuple[str, ...]] = ()
     UPDATES: ClassVar[tuple[str, ...]] = ("parameter", "velocity")

@@ -1,0 +1,163 @@
+"""CPUs that a bundle can be compiled for. Later rows of one architecture are the better choice where they run."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+
+class Isa(enum.StrEnum):
+    """An instruction set as kernels see it; the value names the kernel header."""
+
+    PORTABLE = "portable"
+    AVX2 = "avx2"
+    AVX512_VNNI = "avx512vnni"
+    NEON = "neon"
+    NEON_DOTPROD = "neon_dotprod"
+    NEON_I8MM = "neon_i8mm"
+    RVV = "rvv"
+
+
+@dataclass(frozen=True, slots=True)
+class Cpu:
+    """A CPU, or the least of a family.
+
+    machine: what `uname -m` prints there. features: what Linux must list in /proc/cpuinfo for its code to
+    run. zig, mcpu: the triple and CPU name for `zig cc`. qemu: the program of qemu-user and its CPU model,
+    None where it can't emulate the instruction set. Cache sizes in KiB of one core, as vendors state them.
+    """
+
+    name: str
+    title: str
+    machine: str
+    isa: Isa
+    vector_bytes: int
+    l1_kib: int
+    l2_kib: int
+    zig: str
+    mcpu: str
+    features: tuple[str, ...] = ()
+    qemu: tuple[str, str] | None = None
+    kind: str = "cpu"
+    available: bool = True
+
+
+_AVX2 = ("avx2", "fma", "bmi2")
+_VNNI = (*_AVX2, "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni")
+
+CPUS: tuple[Cpu, ...] = (
+    Cpu(
+        "x86-64",
+        "x86-64 with SSE2, any since 2003",
+        machine="x86_64",
+        isa=Isa.PORTABLE,
+        vector_bytes=16,
+        l1_kib=32,
+        l2_kib=256,
+        zig="x86_64-linux-gnu",
+        mcpu="x86_64",
+        qemu=("qemu-x86_64", "qemu64"),
+    ),
+    Cpu(
+        "x86-64-avx2",
+        "x86-64 with AVX2 and FMA, Intel since Haswell, AMD since Zen",
+        machine="x86_64",
+        isa=Isa.AVX2,
+        vector_bytes=32,
+        l1_kib=32,
+        l2_kib=256,
+        zig="x86_64-linux-gnu",
+        mcpu="haswell",
+        features=_AVX2,
+        qemu=("qemu-x86_64", "max"),
+    ),
+    Cpu(
+        "x86-64-avx512vnni",
+        "x86-64 with AVX-512 VNNI, Intel since Cascade Lake, AMD since Zen 4",
+        machine="x86_64",
+        isa=Isa.AVX512_VNNI,
+        vector_bytes=64,
+        l1_kib=32,
+        l2_kib=1024,
+        zig="x86_64-linux-gnu",
+        mcpu="cascadelake",
+        features=_VNNI,
+    ),
+    Cpu(
+        "aarch64",
+        "any 64-bit Arm with NEON",
+        machine="aarch64",
+        isa=Isa.NEON,
+        vector_bytes=16,
+        l1_kib=32,
+        l2_kib=512,
+        zig="aarch64-linux-gnu",
+        mcpu="generic",
+        features=("asimd",),
+        qemu=("qemu-aarch64", "cortex-a53"),
+    ),
+    Cpu(
+        "cortex-a53",
+        "Arm Cortex-A53: Raspberry Pi 3, Zynq UltraScale+, i.MX 8M",
+        machine="aarch64",
+        isa=Isa.NEON,
+        vector_bytes=16,
+        l1_kib=32,
+        l2_kib=512,
+        zig="aarch64-linux-gnu",
+        mcpu="cortex_a53",
+        features=("asimd",),
+        qemu=("qemu-aarch64", "cortex-a53"),
+    ),
+    Cpu(
+        "cortex-a72",
+        "Arm Cortex-A72: Raspberry Pi 4, i.MX 8QM",
+        machine="aarch64",
+        isa=Isa.NEON,
+        vector_bytes=16,
+        l1_kib=32,
+        l2_kib=1024,
+        zig="aarch64-linux-gnu",
+        mcpu="cortex_a72",
+        features=("asimd",),
+        qemu=("qemu-aarch64", "cortex-a72"),
+    ),
+    Cpu(
+        "cortex-a76",
+        "Arm Cortex-A76 with dot product: Raspberry Pi 5, RK3588",
+        machine="aarch64",
+        isa=Isa.NEON_DOTPROD,
+        vector_bytes=16,
+        l1_kib=64,
+        l2_kib=512,
+        zig="aarch64-linux-gnu",
+        mcpu="cortex_a76",
+        features=("asimd", "asimddp"),
+        qemu=("qemu-aarch64", "max"),
+    ),
+    Cpu(
+        "armv7",
+        "32-bit Armv7-A with NEON: Raspberry Pi 2, Zynq-7000, i.MX 6",
+        machine="armv7l",
+        isa=Isa.NEON,
+        vector_bytes=16,
+        l1_kib=32,
+        l2_kib=256,
+        zig="arm-linux-gnueabihf",
+        mcpu="cortex_a9",
+        features=("neon",),
+        qemu=("qemu-arm", "cortex-a15"),
+    ),
+    Cpu(
+        "riscv64",
+        "64-bit RISC-V, RV64GC: VisionFive 2, SiFive U74",
+        machine="riscv64",
+        isa=Isa.PORTABLE,
+        vector_bytes=8,
+        l1_kib=32,
+        l2_kib=512,
+        zig="riscv64-linux-gnu",
+        mcpu="generic_rv64+m+a+f+d+c",
+        qemu=("qemu-riscv64", "rv64"),
+    ),
+)

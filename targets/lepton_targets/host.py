@@ -1,0 +1,50 @@
+"""Which row of the CPU table this machine is."""
+
+from __future__ import annotations
+
+import functools
+import platform
+from pathlib import Path
+
+from lepton_targets.cpus import CPUS, Cpu
+from lepton_targets.errors import UnavailableError
+
+_MACHINES = {"amd64": "x86_64", "AMD64": "x86_64", "arm64": "aarch64", "armv8l": "armv7l"}
+
+
+def machine() -> str:
+    """This machine's architecture as Linux names it."""
+    name = platform.machine()
+    return _MACHINES.get(name, name)
+
+
+@functools.cache
+def features() -> frozenset[str]:
+    """CPU features that Linux lists (`flags` on x86, `Features` on Arm); empty where there is no such list."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return frozenset()
+    for line in lines:
+        name, _, value = line.partition(":")
+        if name.strip() in ("flags", "Features"):
+            return frozenset(value.split())
+    return frozenset()
+
+
+def runs_here(cpu: Cpu) -> bool:
+    """Whether this machine executes code compiled for `cpu`."""
+    return cpu.machine == machine() and set(cpu.features) <= features()
+
+
+@functools.cache
+def host() -> Cpu:
+    """The best row that this machine executes. Raises UnavailableError where there is none."""
+    runnable = [cpu for cpu in CPUS if runs_here(cpu)]
+    if not runnable:
+        raise UnavailableError(
+            f"no target runs on this machine ({machine()})",
+            f"known: {', '.join(cpu.name for cpu in CPUS)}",
+            "the reference engine runs everywhere: --engine reference",
+        )
+    return runnable[-1]
