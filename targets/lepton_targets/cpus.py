@@ -1,4 +1,4 @@
-"""CPUs that a bundle can be compiled for. Later rows of one architecture are the better choice where they run."""
+"""CPUs that a bundle can be compiled for; of one architecture, the later row is the better where it runs."""
 
 from __future__ import annotations
 

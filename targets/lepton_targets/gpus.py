@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """A GPU family. api: what its kernels are written in; architecture: the compiler's name of it, where one is needed."""
+    """A GPU family. api: what its kernels are written in; architecture: the compiler's name, where it needs one."""
 
     name: str
     title: str

@@ -20,7 +20,7 @@ def machine() -> str:
 
 @functools.cache
 def features() -> frozenset[str]:
-    """CPU features that Linux lists (`flags` on x86, `Features` on Arm); empty where there is no such list."""
+    """CPU features that Linux lists (`flags` on x86, `Features` on Arm); empty where it lists none."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Microcontroller:
-    """A core or a board. flash_kib and ram_kib are None for a bare core; qemu names the machine that emulates it."""
+    """A core or a board. flash_kib, ram_kib: None for a bare core; qemu: the machine that emulates it."""
 
     name: str
     title: str

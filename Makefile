@@ -1,0 +1,53 @@
+# Everything a contributor does, one command each; CI runs the same ones.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+JOBS ?= 2
+export PYTHONWARNINGS ?= ignore::DeprecationWarning
+
+.DEFAULT_GOAL := help
+
+help: ## list the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+
+env: $(VENV)/.dev ## make .venv with everything: SDK, compiler, fleet, and the tools of development
+
+$(VENV)/.python:
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.all: $(VENV)/.python pyproject.toml constraints.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.all
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(VENV)/.all ## the main job on real data: compile, train on 4 devices, aggregate, roll out (ARGS=--json)
+	$(BIN)/lepton demo $(ARGS)
+
+test: $(VENV)/.dev ## all tests but the long soaks
+	$(BIN)/pytest -n $(JOBS) --dist loadgroup -m "not slow" $(ARGS)
+
+gates: $(VENV)/.dev ## lint, format, types, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+check: gates test ## every gate and every test: what CI runs
+
+bench: $(VENV)/.dev ## measure against LiteRT; writes docs/BENCHMARKS.md and docs/benchmarks.json
+	$(BIN)/python tests/benchmarks/bench.py $(ARGS)
+
+soak: $(VENV)/.dev ## the long tests
+	$(BIN)/pytest -m slow $(ARGS)
+
+clean: ## remove what was built
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: help env demo test gates check bench soak clean
