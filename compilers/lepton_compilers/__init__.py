@@ -1,1 +1,32 @@
-"""placeholder"""
+"""From a trained network to a signed bundle.
+
+    importers/     TFLite, ONNX → a Relax module; passes/ tidy it, one file a pass, pipeline.py is the list
+    quantize/      calibration and quantisation of float networks; integerize.py → an exact Program
+    differentiate.py   the training functions, by reverse mode over the Program's operations
+    backends/      Program → code for one kind of target; kernels/ are the headers that code is made of
+    golden.py, pack.py   proofs, then everything into a bundle; compile.py goes the whole way; cli.py
+
+TVM is imported when a model is compiled, not when this package is.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lepton_compilers.compile import compile
+    from lepton_compilers.quantize.config import QuantizationConfig
+
+_HOMES = {"compile": "lepton_compilers.compile", "QuantizationConfig": "lepton_compilers.quantize.config"}
+
+__all__ = ["QuantizationConfig", "compile"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'lepton_compilers' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    # The submodule `compile` would hide the function of the same name once it is imported.
+    globals()[name] = value
+    return value

@@ -16,7 +16,7 @@ class ArtifactFunction:
 
 @dataclass(frozen=True, slots=True)
 class VariableBlock:
-    """The block that holds every variable between calls: its first bytes, and each variable's offset in it."""
+    """The block that holds every variable between calls: first bytes, and each variable's offset."""
 
     initial: bytes
     offsets: Mapping[str, int]

@@ -1,0 +1,192 @@
+"""`lepton compile`."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+
+from lepton_targets.errors import BadInputError, UsageError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from lepton_sdk.bundle import Bundle
+
+
+def compile_command(
+    model: Annotated[Path, typer.Argument(help="TFLite or ONNX file.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Bundle to write.")],
+    target: Annotated[
+        str, typer.Option(help="Target names, separated by commas; see `lepton targets`.")
+    ] = "host",
+    quantize: Annotated[str, typer.Option(help="none or int8. Float models stay float with none.")] = "none",
+    calibration: Annotated[
+        Path | None, typer.Option(help="NPZ with samples of each input (or `features`), to quantise by.")
+    ] = None,
+    shape: Annotated[list[str] | None, typer.Option(help="Fix an input's shape: NAME=1,3,224,224.")] = None,
+    trainable: Annotated[
+        str | None,
+        typer.Option(help="all, head, or parameter names separated by commas: adds training functions."),
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Examples in a training step.")] = 16,
+    weights: Annotated[
+        Path | None, typer.Option(help="Safetensors with parameters that replace the model's own, by name.")
+    ] = None,
+    labels: Annotated[Path | None, typer.Option(help="Text file with a class name a line.")] = None,
+    sign: Annotated[Path | None, typer.Option(help="Ed25519 private key (PEM) to sign with.")] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="List the passes, their times, what each changed.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Compile a trained network into a bundle for one or several targets."""
+    from lepton_compilers.compile import compile
+    from lepton_compilers.quantize.config import QuantizationConfig
+
+    if quantize not in ("none", "int8"):
+        raise UsageError(f"--quantize is '{quantize}'; accepted: none, int8")
+    if quantize == "int8" and calibration is None and not _is_tflite(model):
+        raise UsageError(
+            "--quantize int8 needs samples to measure ranges on",
+            "give some with  --calibration samples.npz  (32 to 200 inputs, as the model will see them)",
+        )
+    passes: list[Any] = []
+    start = time.perf_counter()
+    with _progress(as_json) as report:
+        bundle = compile(
+            model,
+            [name for name in target.split(",") if name],
+            output=output,
+            quantization=QuantizationConfig() if quantize == "int8" else None,
+            calibration=_arrays(calibration) if calibration else None,
+            shapes=dict(_shape(text) for text in shape or ()) or None,
+            trainable=_trainable(trainable),
+            batch=batch,
+            weights=_safetensors(weights) if weights else None,
+            labels=_lines(labels) if labels else None,
+            signing_key=sign,
+            explain=passes,
+            report=report,
+        )
+    summary = _summary(bundle, output, time.perf_counter() - start)
+    if as_json:
+        if explain:
+            summary["passes"] = [_pass_entry(p) for p in passes]
+        print(json.dumps(summary))
+        return
+    if explain:
+        for p in passes:
+            entry = _pass_entry(p)
+            print(f"  {entry['name']:<32} {entry['seconds'] * 1e3:8.1f} ms  {entry['change']}")
+    sizes = ", ".join(
+        f"{a['target']} {a['code_bytes'] + a['weights_bytes']:,} B" for a in summary["artifacts"]
+    )
+    print(
+        f"{output}: {summary['kind']}, {summary['macs']:,} MACs, {summary['bytes']:,} B "
+        f"({sizes}) in {summary['seconds']:.1f} s"
+    )
+
+
+def _summary(bundle: Bundle, output: Path, seconds: float) -> dict[str, Any]:
+    manifest = bundle.manifest
+    size = {segment.name: segment.bytes for segment in manifest.segments}
+    return {
+        "bundle": output.name,
+        "digest": bundle.digest,
+        "name": manifest.name,
+        "kind": manifest.kind,
+        "functions": list(manifest.functions),
+        "macs": bundle.program().macs(),
+        "bytes": output.stat().st_size,
+        "artifacts": [
+            {
+                "target": a.target,
+                "code_bytes": size[a.code],
+                "weights_bytes": size[a.weights] if a.weights else 0,
+                "arena_bytes": max(f.arena_bytes for f in a.functions.values()),
+            }
+            for a in manifest.artifacts
+        ],
+        "seconds": round(seconds, 3),
+    }
+
+
+def _pass_entry(record: Any) -> dict[str, Any]:
+    return {"name": record.name, "seconds": record.seconds, "change": record.change}
+
+
+class _progress:
+    """A line on the terminal that names the step under way; silent with --json or without a terminal."""
+
+    def __init__(self, silent: bool) -> None:
+        self._status: Any = None
+        if not silent and sys.stderr.isatty():
+            from rich.console import Console
+
+            self._status = Console(stderr=True).status("compile")
+
+    def __enter__(self) -> Any:
+        if self._status is None:
+            return lambda step: None
+        self._status.start()
+        return self._status.update
+
+    def __exit__(self, *_: object) -> None:
+        if self._status is not None:
+            self._status.stop()
+
+
+def _is_tflite(model: Path) -> bool:
+    try:
+        with model.open("rb") as file:
+            return file.read(8)[4:] == b"TFL3"
+    except OSError as error:
+        raise BadInputError(f"cannot read the model {model}: {error.strerror}") from error
+
+
+def _arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, KeyError, EOFError, NotImplementedError) as error:
+        raise BadInputError(f"cannot read {path} as NPZ: {error}") from error
+    except Exception as error:  # zipfile raises its own family, zlib another
+        raise BadInputError(f"cannot read {path} as NPZ: {type(error).__name__}: {error}") from error
+
+
+def _safetensors(path: Path) -> dict[str, npt.NDArray[Any]]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        arrays: dict[str, npt.NDArray[Any]] = load(path.read_bytes())
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise BadInputError(f"cannot read {path} as safetensors: {error}") from error
+    return arrays
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInputError(f"cannot read {path} as text: {error}") from error
+
+
+def _shape(text: str) -> tuple[str, tuple[int, ...]]:
+    match = re.fullmatch(r"(.+)=(\d+(?:,\d+)*)", text)
+    if match is None:
+        raise UsageError(f"--shape is '{text}'; accepted: NAME=1,3,224,224")
+    return match[1], tuple(int(extent) for extent in match[2].split(","))
+
+
+def _trainable(text: str | None) -> str | list[str] | None:
+    if text is None or text in ("all", "head"):
+        return text
+    return [name for name in text.split(",") if name]

@@ -1,0 +1,160 @@
+"""The whole way: model file → Program → code for each target → bundle."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lepton_sdk.program import Program
+from lepton_targets import available_cpu
+from lepton_targets.errors import BadInputError, UsageError, nearest
+
+if TYPE_CHECKING:
+    from lepton_compilers.quantize.config import QuantizationConfig
+    from lepton_sdk.bundle import Bundle
+
+Array = npt.NDArray[Any]
+Report = Callable[[str], None]
+
+GOLDEN_VECTORS = 4
+TRAINING_BATCH = 16
+
+
+def compile(
+    model: Path | str,
+    target: str | Sequence[str] = "host",
+    *,
+    output: Path | str | None = None,
+    quantization: QuantizationConfig | None = None,
+    calibration: Mapping[str, Array] | None = None,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    trainable: str | Sequence[str] | None = None,
+    batch: int = TRAINING_BATCH,
+    weights: Mapping[str, Array] | None = None,
+    labels: Sequence[str] | None = None,
+    signing_key: Path | None = None,
+    explain: list[Any] | None = None,
+    report: Report = lambda step: None,
+) -> Bundle:
+    """Compile a TFLite or ONNX model for one or several CPUs.
+
+    quantization: makes a float model int8 with `calibration` (arrays [n, …] by input name); an int8 model
+    is int8 anyhow. trainable: "all", "head" (the last dense layer) or parameter names: adds the functions
+    `train` and `evaluate` at `batch`. weights: parameters that replace the model's own, by source name.
+    output: where the bundle goes; without it the bundle lives in memory only as long as it is open.
+    report: called with the name of each step. Raises LeptonError with what was found and what to do.
+    """
+    path = Path(model)
+    names = (target,) if isinstance(target, str) else tuple(target)
+    cpus = [available_cpu(name) for name in dict.fromkeys(names)]
+    if not cpus:
+        raise UsageError("no target was named")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise BadInputError(f"cannot read the model {path}: {error.strerror}") from error
+    if trainable is not None and quantization is not None:
+        raise UsageError(
+            "a bundle is either trained in float32 or quantised to int8",
+            "compile two bundles of the one model: --trainable for training, --quantize int8 for inference",
+        )
+
+    from lepton_compilers.backends.cpu import lower
+    from lepton_compilers.front import program_from
+    from lepton_compilers.golden import golden_vectors
+    from lepton_compilers.pack import pack
+    from lepton_sdk.bundle import ModelSource
+
+    report("import")
+    program = program_from(
+        content,
+        quantization=quantization,
+        calibration=calibration,
+        shapes=shapes,
+        trainable=trainable is not None,
+        weights=weights,
+        explain=explain,
+    )
+    if trainable is not None:
+        from lepton_compilers.differentiate import differentiate
+
+        report("differentiate")
+        program = differentiate(select_trainable(program, trainable), batch=batch)
+    artifacts = []
+    for cpu in cpus:
+        report(f"generate code for {cpu.name}")
+        artifacts.append(lower(program, cpu))
+    report("run the reference executor")
+    vectors = golden_vectors(program, calibration, GOLDEN_VECTORS)
+    options: dict[str, Any] = {
+        "targets": [cpu.name for cpu in cpus],
+        "quantization": dataclasses.asdict(quantization) if quantization else None,
+        "calibration_sha256": arrays_sha256(calibration) if quantization and calibration else None,
+        "shapes": {name: list(shape) for name, shape in shapes.items()} if shapes else None,
+        "trainable": trainable if trainable is None or isinstance(trainable, str) else list(trainable),
+        "batch": batch if trainable is not None else None,
+        "weights_sha256": arrays_sha256(weights) if weights else None,
+    }
+    report("pack")
+    with tempfile.TemporaryDirectory() as folder:
+        return pack(
+            Path(output) if output else Path(folder) / "bundle.lep",
+            program,
+            artifacts,
+            vectors,
+            name=path.stem,
+            source=ModelSource(_source_format(content), hashlib.sha256(content).hexdigest()),
+            options=options,
+            labels=tuple(labels) if labels else None,
+            signing_key=signing_key,
+        )
+
+
+def select_trainable(program: Program, which: str | Sequence[str]) -> Program:
+    """The program with only the wanted parameters left as variables; the others become constants.
+
+    which: "all", "head" (weight and bias of the last dense layer) or the parameters' source names.
+    Raises UsageError for an unknown name.
+    """
+    from lepton_sdk.program.operations import Dense
+
+    if which == "all":
+        return program
+    if which == "head":
+        dense = [op for op in program.function().operations if isinstance(op, Dense)]
+        if not dense:
+            raise UsageError("the model has no dense layer to train as its head")
+        wanted = {name for name in (dense[-1].weight, dense[-1].bias) if name}
+    else:
+        names = (which,) if isinstance(which, str) else tuple(which)
+        by_source = {v.source_name: v.tensor for v in program.variables if v.source_name}
+        for name in names:
+            if name not in by_source:
+                raise UsageError(
+                    f"the model has no parameter '{name}'{nearest(name, by_source)}",
+                    f"parameters: {', '.join(by_source)}",
+                )
+        wanted = {by_source[name] for name in names}
+    kept = tuple(variable for variable in program.variables if variable.tensor in wanted)
+    return Program(program.functions, program.tensors, kept)
+
+
+def arrays_sha256(arrays: Mapping[str, Array]) -> str:
+    """Hash over names, types, shapes and bytes, in name order."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def _source_format(content: bytes) -> str:
+    return "tflite" if content[4:8] == b"TFL3" else "onnx"

@@ -1,0 +1,126 @@
+"""Golden vectors: inputs and the reference's outputs, which a device reproduces before it trusts a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lepton_sdk.program import Program, Tensor, TensorId
+from lepton_sdk.program.operations import (
+    ClampTo,
+    Dequantize,
+    MaxPool2d,
+    Operation,
+    Pad,
+    Quantize,
+    Relu,
+    Reshape,
+    Transpose,
+)
+from lepton_sdk.program.reference import Reference
+from lepton_sdk.program.training import SoftmaxCrossEntropy
+
+Array = npt.NDArray[Any]
+
+# Float operations whose results are the same bits whatever the order of execution: each result is one
+# rounding of its inputs, or none.
+_EXACT_IN_FLOAT: tuple[type[Operation], ...] = (
+    ClampTo,
+    Dequantize,
+    MaxPool2d,
+    Pad,
+    Quantize,
+    Relu,
+    Reshape,
+    Transpose,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Vector:
+    """One call of a function and what must come of it, arrays in the function's order."""
+
+    function: str
+    inputs: tuple[Array, ...]
+    outputs: tuple[Array, ...]
+
+
+def golden_vectors(program: Program, samples: Mapping[str, Array] | None, count: int) -> tuple[Vector, ...]:
+    """`count` vectors for every function that changes no variable.
+
+    samples: arrays [n, …] by input name to draw from first; synthetic inputs fill the rest.
+    """
+    vectors = []
+    for function in program.functions.values():
+        if any(op.updates for op in function.operations):
+            continue
+        classes = _classes(program, function.name)
+        for index in range(count):
+            inputs = tuple(
+                _input(program.tensors[name], samples or {}, index, classes.get(name))
+                for name in function.inputs
+            )
+            outputs = Reference(program).run(inputs, function.name)
+            vectors.append(Vector(function.name, inputs, tuple(np.ascontiguousarray(y) for y in outputs)))
+    return tuple(vectors)
+
+
+def tolerances(program: Program, function: str, vectors: tuple[Vector, ...]) -> dict[TensorId, float | None]:
+    """Largest absolute difference to allow each output; None where every bit is defined.
+
+    Bits are undefined behind float sums, whose order is the target's own: there it is 1e-4 of the largest
+    golden value (at least 1e-4), or one step of a quantised tensor.
+    """
+    inexact: set[TensorId] = set()
+    for op in program.function(function).operations:
+        tensor = program.tensors[op.outputs[0]] if op.outputs else None
+        sums = tensor is not None and tensor.dtype == "float32" and not isinstance(op, _EXACT_IN_FLOAT)
+        if sums or inexact.intersection(op.inputs):
+            inexact.update(op.outputs)
+    result: dict[TensorId, float | None] = {}
+    for position, name in enumerate(program.function(function).outputs):
+        peaks = [float(np.abs(v.outputs[position]).max()) for v in vectors if v.function == function]
+        if name not in inexact:
+            result[name] = None
+        elif program.tensors[name].dtype == "float32":
+            result[name] = 1e-4 * max(1.0, *peaks)
+        else:
+            result[name] = 1.0
+    return result
+
+
+def _classes(program: Program, function: str) -> dict[TensorId, int]:
+    """Number of classes behind every label input of a function."""
+    return {
+        op.labels: program.tensors[op.logits].shape[1]
+        for op in program.function(function).operations
+        if isinstance(op, SoftmaxCrossEntropy)
+    }
+
+
+def _input(tensor: Tensor, samples: Mapping[str, Array], index: int, classes: int | None) -> Array:
+    if classes is not None:
+        return np.array([(index + row) % classes for row in range(tensor.size)], tensor.dtype)
+    if tensor.name in samples:
+        source = samples[tensor.name].reshape(-1, *tensor.shape[1:])
+        if len(source) >= tensor.shape[0]:
+            rows = (np.arange(tensor.shape[0]) + index * tensor.shape[0]) % len(source)
+            return np.ascontiguousarray(source[rows], tensor.dtype)
+    return _synthetic(tensor, index)
+
+
+def _synthetic(tensor: Tensor, index: int) -> Array:
+    """Even indices: a smooth wave over the range, like a natural signal; odd ones: noise over all of it."""
+    random = np.random.default_rng(1000 + index)
+    wave = np.sin(np.linspace(index, index + 9.0, tensor.size)).reshape(tensor.shape)
+    if tensor.dtype == "float32":
+        return (wave if index % 2 == 0 else random.normal(size=tensor.shape)).astype(np.float32)
+    limits = np.iinfo(tensor.dtype)
+    low, high = max(limits.min, -128), min(limits.max, 127 if limits.min < 0 else 255)
+    if index % 2 == 0:
+        return np.rint((low + high) / 2 + wave * (high - low) / 2).astype(tensor.dtype)
+    return random.integers(low, high + 1, tensor.shape).astype(tensor.dtype)
