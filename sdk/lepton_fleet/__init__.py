@@ -21,7 +21,7 @@ _HOMES = {
     "Strategy": "lepton_fleet.strategy",
 }
 
-__all__ = ["Aggregator", "FedAvg", "Rollout", "Strategy"]  # noqa: F822
+__all__ = ["Aggregator", "FedAvg", "Rollout", "Strategy"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""scikit-learn's handwritten digits (1,797 images of 8×8 in 17 grey levels; UCI ML repository), cut for the demo.
+"""scikit-learn's handwritten digits (1,797 images of 8×8 in 17 grey levels, from UCI), cut for the demo.
 
 No example appears twice: a small first training set, one uneven share a device, and a test set that
 nothing is ever trained or calibrated on.
