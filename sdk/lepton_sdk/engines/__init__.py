@@ -1,0 +1,88 @@
+"""Things that execute a model's functions. A session asks for one by name.
+
+    native.py      machine code from the bundle, loaded from memory
+    reference.py   the Program itself on numpy: slow, exact, on every operating system
+    litert.py      a plain .tflite through LiteRT: fall-back and oracle
+
+Further engines come by the entry-point group `lepton.engines`; each names a function
+`open(source, threads) -> Engine`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from lepton_sdk.bundle.manifest import FunctionInterface
+from lepton_sdk.bundle.reader import Bundle
+from lepton_targets.errors import UsageError, nearest
+
+GROUP = "lepton.engines"
+
+_MODULES = {"native": "native", "reference": "reference", "litert": "litert"}
+
+OPEN_PLAIN_FILES = frozenset({"litert"})
+"""Engines that take a path of another format instead of a bundle."""
+
+
+class Engine(Protocol):
+    """Executes functions of one model. Not for two threads at once: working memory is shared."""
+
+    @property
+    def name(self) -> str:
+        """Name it is asked for by."""
+
+    @property
+    def target(self) -> str:
+        """What the code was made for."""
+
+    @property
+    def functions(self) -> Mapping[str, FunctionInterface]:
+        """Functions this engine can run."""
+
+    def bind(
+        self, function: str, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]
+    ) -> Callable[[], None]:
+        """A call that reads these arrays and fills those, as often as wanted.
+
+        The arrays are dense, aligned, in the function's order, of its shapes and dtypes; the caller checked.
+        """
+
+    def run(self, function: str, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
+        """One such call."""
+
+    def variables(self) -> dict[str, np.ndarray]:
+        """Writable views of what lives between calls, by name; they stay valid as long as the engine."""
+
+    def reset(self) -> None:
+        """Give every variable its first value again."""
+
+
+def open_engine(name: str, source: Bundle | str | Path, threads: int = 1) -> Engine:
+    """Open `source` (a checked bundle, or a path for OPEN_PLAIN_FILES) with the engine of that name.
+
+    Raises UsageError for an unknown name or a thread count below 1, else what the engine raises.
+    """
+    if threads < 1:
+        raise UsageError(f"threads is {threads}; at least 1 is needed")
+    if name in _MODULES:
+        engine: Engine = importlib.import_module(f"lepton_sdk.engines.{_MODULES[name]}").open(source, threads)
+        return engine
+    from importlib.metadata import entry_points
+
+    for entry in entry_points(group=GROUP, name=name):
+        plugged: Engine = entry.load()(source, threads)
+        return plugged
+    known = engine_names()
+    raise UsageError(f"unknown engine '{name}'{nearest(name, known)}", f"known: {', '.join(known)}")
+
+
+def engine_names() -> tuple[str, ...]:
+    """Names that `open_engine` knows, installed plug-ins included."""
+    from importlib.metadata import entry_points
+
+    return (*_MODULES, *sorted(entry.name for entry in entry_points(group=GROUP)))

@@ -1,0 +1,142 @@
+"""Runs a bundle's machine code: one C call a function, pointers prepared beforehand."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from lepton_sdk.bundle.format import ALIGNMENT
+from lepton_sdk.bundle.manifest import Artifact, FunctionInterface
+from lepton_sdk.bundle.reader import Bundle
+from lepton_sdk.engines import library
+from lepton_sdk.engines.selection import best_artifact
+from lepton_targets.errors import (
+    BundleFormatError,
+    CheckFailedError,
+    LeptonError,
+    UnavailableError,
+    UsageError,
+    nearest,
+)
+
+
+def open(source: Bundle | str | Path, threads: int = 1) -> NativeEngine:
+    """The engine for the best artifact that this CPU runs. Raises UnavailableError where there is none."""
+    if threads != 1:
+        raise UnavailableError(
+            f"the native engine runs on one thread in this version; {threads} were asked for",
+            "open one session a process to use more cores",
+        )
+    bundle = source if isinstance(source, Bundle) else Bundle.open(source)
+    return NativeEngine(bundle, best_artifact(bundle))
+
+
+class NativeEngine:
+    """Code, weights (in the mapped file), one arena and one block of variables."""
+
+    name = "native"
+
+    def __init__(self, bundle: Bundle, artifact: Artifact) -> None:
+        self.target = artifact.target
+        self.functions: Mapping[str, FunctionInterface] = {
+            name: bundle.manifest.functions[name] for name in artifact.functions
+        }
+        self._bundle = bundle
+        self._artifact = artifact
+        self._library = library.load(bundle.executable(artifact.code), f"{artifact.target} in {bundle.path}")
+        self._arena = aligned_bytes(0)
+        self._weights = _readable(bundle.segment(artifact.weights)) if artifact.weights else None
+        self._block = aligned_bytes(artifact.variables.bytes if artifact.variables else 0)
+        self.reset()
+
+    def bind(
+        self, function: str, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]
+    ) -> Callable[[], None]:
+        """See Engine.bind. The arrays are kept alive with the call."""
+        entry = self._entry(function)
+        arena = self._arena_of(self._artifact.functions[function].arena_bytes)
+        input_pointers = (ctypes.c_void_p * max(len(inputs), 1))(*(a.ctypes.data for a in inputs))
+        output_pointers = (ctypes.c_void_p * max(len(outputs), 1))(*(a.ctypes.data for a in outputs))
+        arguments = (
+            ctypes.c_void_p(arena.ctypes.data),
+            ctypes.c_void_p(self._weights.ctypes.data if self._weights is not None else None),
+            ctypes.c_void_p(self._block.ctypes.data),
+            input_pointers,
+            output_pointers,
+            ctypes.c_void_p(None),
+        )
+        kept = (arena, self._weights, self._block, tuple(inputs), tuple(outputs))
+
+        def call(
+            entry: Callable[..., int] = entry, arguments: tuple[object, ...] = arguments, kept: object = kept
+        ) -> None:
+            if code := entry(*arguments):
+                raise self._failed(function, code)
+
+        return call
+
+    def run(self, function: str, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
+        """See Engine.run."""
+        self.bind(function, inputs, outputs)()
+
+    def variables(self) -> dict[str, np.ndarray]:
+        """See Engine.variables."""
+        block = self._artifact.variables
+        if block is None:
+            return {}
+        return {
+            v.name: self._block[block.offsets[v.name] :][: v.nbytes].view(v.dtype).reshape(v.shape)
+            for v in self._bundle.manifest.variables
+        }
+
+    def reset(self) -> None:
+        """See Engine.reset."""
+        if self._artifact.variables is not None:
+            self._block[:] = _readable(self._bundle.segment(self._artifact.variables.segment))
+
+    def _entry(self, function: str) -> Callable[..., int]:
+        if function not in self._artifact.functions:
+            raise UsageError(
+                f"{self._bundle.path} has no function '{function}'{nearest(function, self.functions)}",
+                f"it has: {', '.join(self.functions)}",
+            )
+        symbol = self._artifact.functions[function].symbol
+        try:
+            # A fresh function object each time: two calls may not share one that is being configured.
+            entry = self._library[symbol]
+        except AttributeError:
+            raise BundleFormatError(
+                f"the code for {self.target} in {self._bundle.path} does not export '{symbol}'",
+                "the bundle was not made by this project's compiler, or is damaged: compile it again",
+            ) from None
+        entry.restype = ctypes.c_int
+        return entry
+
+    def _arena_of(self, nbytes: int) -> np.ndarray:
+        if nbytes > len(self._arena):
+            try:
+                self._arena = aligned_bytes(nbytes)
+            except MemoryError:
+                raise UnavailableError(
+                    f"{self._bundle.path} needs {nbytes} bytes of working memory"
+                ) from None
+        return self._arena
+
+    def _failed(self, function: str, code: int) -> LeptonError:
+        return CheckFailedError(
+            f"function '{function}' of {self._bundle.path} ({self.target}) failed with {code}"
+        )
+
+
+def aligned_bytes(nbytes: int) -> np.ndarray:
+    """A zeroed uint8 array [nbytes] that begins at a multiple of ALIGNMENT."""
+    memory = np.zeros(nbytes + ALIGNMENT, np.uint8)
+    begin = -memory.ctypes.data % ALIGNMENT
+    return memory[begin : begin + nbytes]
+
+
+def _readable(segment: memoryview) -> np.ndarray:
+    return np.frombuffer(segment, np.uint8)

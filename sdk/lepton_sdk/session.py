@@ -1,0 +1,152 @@
+"""`Session`: a model opened once, checked once, then run as fast as the code allows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lepton_sdk.bundle.manifest import FunctionInterface, Quantization, TensorSpec
+from lepton_sdk.bundle.reader import Bundle
+from lepton_sdk.calls import Arrays, BoundCall, StagedCall
+from lepton_sdk.engines import OPEN_PLAIN_FILES, Engine, open_engine
+from lepton_targets.errors import SignatureError, UsageError, nearest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lepton_sdk.benchmark import Latency
+    from lepton_sdk.self_test import SelfTestResult
+
+
+class Session:
+    """Runs the functions of one model. For one thread at a time; open another session for another thread.
+
+    source: a bundle, its path, or a .tflite's path with engine "litert". trust: public-key PEM files; where
+    given, a signature by one of them is required before any code is loaded; None runs unsigned files too.
+    Raises BundleFormatError, SignatureError, UnavailableError (nothing for this CPU), MissingExtraError.
+    """
+
+    __slots__ = ("_bound", "_engine", "_staged", "bundle", "key_id", "path")
+
+    def __init__(
+        self,
+        source: Bundle | str | Path,
+        engine: str = "native",
+        threads: int = 1,
+        trust: Sequence[Path | str] | None = None,
+    ) -> None:
+        self.bundle: Bundle | None = None
+        self.key_id: str | None = None
+        self.path = source.path if isinstance(source, Bundle) else str(source)
+        if engine in OPEN_PLAIN_FILES:
+            if trust is not None:
+                raise SignatureError(f"{self.path} is opened by '{engine}', whose files carry no signature")
+            self._engine: Engine = open_engine(engine, source, threads)
+        else:
+            self.bundle = source if isinstance(source, Bundle) else Bundle.open(source)
+            if trust is not None:
+                self.key_id = self.bundle.verify_signature(trust)
+            self._engine = open_engine(engine, self.bundle, threads)
+        self._staged: dict[str, StagedCall] = {}
+        self._bound: BoundCall | None = None
+
+    def run(self, inputs: Arrays, function: str = "infer") -> dict[str, np.ndarray]:
+        """Outputs by name, in fresh arrays. inputs: arrays by name, or the one array of a one-input function.
+
+        Raises BadInputError for a missing or unknown name, a wrong shape or dtype.
+        """
+        staged = self._staged.get(function)
+        if staged is None:
+            staged = self._staged[function] = StagedCall(self._engine, function, self.interface(function))
+        return staged(inputs)
+
+    def run_into(self, inputs: Arrays, outputs: Arrays, function: str = "infer") -> None:
+        """Fill the given output arrays. The same array objects again cost the C call and little more.
+
+        The arrays must be dense in C order, outputs writable and apart from inputs; else BadInputError.
+        """
+        bound = self._bound
+        if bound is None or not bound.matches(inputs, outputs, function):
+            bound = self._bound = BoundCall(self._engine, function, self.interface(function), inputs, outputs)
+        bound.call()
+
+    def bind(self, inputs: Arrays, outputs: Arrays, function: str = "infer") -> Callable[[], None]:
+        """A call without arguments that reads these arrays and fills those: the least overhead there is."""
+        return BoundCall(self._engine, function, self.interface(function), inputs, outputs).call
+
+    def benchmark(self, seconds: float = 1.0, function: str = "infer") -> Latency:
+        """Latency of a function on its golden inputs (synthetic ones where it has none)."""
+        from lepton_sdk.benchmark import measure_session
+
+        return measure_session(self, seconds, function)
+
+    def self_test(self) -> SelfTestResult:
+        """Run every golden vector: bytes equal, outputs with a tolerance within it. Raises SelfTestError."""
+        from lepton_sdk.self_test import self_test
+
+        return self_test(self)
+
+    def reset(self) -> None:
+        """Give every variable its first value again."""
+        self._engine.reset()
+
+    def variables(self) -> dict[str, np.ndarray]:
+        """Writable views of what lives between calls, by name."""
+        return self._engine.variables()
+
+    def interface(self, function: str = "infer") -> FunctionInterface:
+        """Inputs and outputs of a function. Raises UsageError for one that the model does not have."""
+        functions = self._engine.functions
+        if function not in functions:
+            raise UsageError(
+                f"{self.path} has no function '{function}'{nearest(function, functions)}",
+                f"it has: {', '.join(functions)}",
+            )
+        return functions[function]
+
+    @property
+    def engine(self) -> Engine:
+        """What executes the model."""
+        return self._engine
+
+    @property
+    def target(self) -> str:
+        """Target of the code that runs."""
+        return self._engine.target
+
+    @property
+    def functions(self) -> tuple[str, ...]:
+        """Names of the functions that can be run."""
+        return tuple(self._engine.functions)
+
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        """Names of the classes, where the model states them."""
+        return self.bundle.manifest.labels if self.bundle else None
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """Inputs of `infer`, in order."""
+        return self.interface().inputs
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """Outputs of `infer`, in order."""
+        return self.interface().outputs
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of every input and output of `infer`, by name."""
+        return {tensor.name: tensor.shape for tensor in (*self.inputs, *self.outputs)}
+
+    @property
+    def dtypes(self) -> dict[str, np.dtype]:
+        """dtype of every input and output of `infer`, by name."""
+        return {tensor.name: np.dtype(tensor.dtype) for tensor in (*self.inputs, *self.outputs)}
+
+    @property
+    def quantization(self) -> dict[str, Quantization | None]:
+        """Quantisation of every input and output of `infer`, by name; None for real numbers."""
+        return {tensor.name: tensor.quantization for tensor in (*self.inputs, *self.outputs)}
