@@ -1,0 +1,77 @@
+"""Linux CPUs: Program → plan of kernel calls → TIR → C → shared object.
+
+lowering.py           rows (accepts, emit) and how one is chosen; instruction_sets.py: which tables, in order
+portable.py           the rows every CPU has; avx512vnni.py: the rows of one instruction set, a worked example
+draft.py, plan.py     the plan while it is made, and the finished plan, printable
+layout.py, packing.py how tensors and weights lie in memory
+tir.py                plan → PrimFunc → C; toolchain.py: C → shared object
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lepton_compilers.arena import aligned
+from lepton_compilers.artifact import Artifact, ArtifactFunction, VariableBlock
+from lepton_compilers.backends.answers import Answer, No, Yes
+from lepton_compilers.backends.cpu.instruction_sets import instruction_set
+from lepton_compilers.backends.cpu.lowering import choose, plan_function
+from lepton_compilers.backends.cpu.packing import WeightBlob
+from lepton_compilers.backends.cpu.plan import Plan
+from lepton_compilers.backends.cpu.tir import c_source, symbol
+from lepton_compilers.backends.cpu.toolchain import compile_c
+from lepton_sdk.program import Operation, Program, Tensors
+from lepton_targets import Cpu
+
+__all__ = ["lower", "plan", "supports"]
+
+
+def supports(op: Operation, tensors: Tensors, cpu: Cpu) -> Answer:
+    """Whether `cpu` has a form for the operation; No says what was found and what is accepted."""
+    row = choose(op, tensors, instruction_set(cpu.isa).tables)
+    return row if isinstance(row, No) else Yes()
+
+
+def plan(program: Program, cpu: Cpu, function: str = "infer") -> Plan:
+    """What `function` would run on `cpu`, without generating anything."""
+    isa = instruction_set(cpu.isa)
+    offsets = {} if (block := variable_block(program)) is None else block.offsets
+    return plan_function(program, function, isa.tables, WeightBlob(), offsets, isa.slack)[0]
+
+
+def lower(program: Program, cpu: Cpu) -> Artifact:
+    """Every function of the program as code for `cpu`, its weights and variables.
+
+    Raises UnsupportedOperatorError that names the layer, MissingExtraError without TVM or ziglang.
+    """
+    isa, weights, variables = instruction_set(cpu.isa), WeightBlob(), variable_block(program)
+    offsets = {} if variables is None else variables.offsets
+    plans: list[Plan] = []
+    headers: set[str] = set()
+    for name in program.functions:
+        planned, needed = plan_function(program, name, isa.tables, weights, offsets, isa.slack)
+        plans.append(planned)
+        headers |= needed
+    source = c_source(plans, headers)
+    return Artifact(
+        target=cpu.name,
+        code=compile_c(source, cpu),
+        weights=weights.content(),
+        functions={p.function: ArtifactFunction(symbol(p.function), p.arena_bytes) for p in plans},
+        variables=variables,
+        sources={f"model-{cpu.name}.c": source},
+    )
+
+
+def variable_block(program: Program) -> VariableBlock | None:
+    """Every variable's first value in one block, each 64-byte aligned, in the program's order."""
+    if not program.variables:
+        return None
+    content, offsets = bytearray(), {}
+    for variable in program.variables:
+        value = program.tensors[variable.tensor].value
+        assert value is not None  # the program's check promised it
+        offsets[variable.tensor] = len(content)
+        content += np.ascontiguousarray(value).tobytes()
+        content += bytes(aligned(len(content)) - len(content))
+    return VariableBlock(bytes(content), offsets)

@@ -1,0 +1,243 @@
+"""A plan while it is made: rules ask it for operands in the layout they want and add kernel calls.
+
+A tensor may exist in several forms at once (dense, blocked); asking for a form that does not exist yet adds
+the converting call. Buffers become arena offsets only when the plan is finished.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy.typing as npt
+
+from lepton_compilers.arena import Lifetime, plan_arena
+from lepton_compilers.backends.cpu.layout import Blocked, blocked_form
+from lepton_compilers.backends.cpu.packing import WeightBlob
+from lepton_compilers.backends.cpu.plan import Buffer, Call, Place, Plan, Space
+from lepton_sdk.program import Function, Operation, Program, Tensor, TensorId
+from lepton_sdk.program.operations import Reshape
+
+ALWAYS = 1 << 30
+"""A step after every other: what a caller still reads when the function has returned."""
+
+
+class Draft:
+    """The calls of one function so far. `tensors` are the program's; `step` counts operations."""
+
+    def __init__(
+        self, program: Program, function: Function, weights: WeightBlob, variables: Mapping[TensorId, int]
+    ) -> None:
+        self.program = program
+        self.function = function
+        self.tensors = program.tensors
+        self.step = 0
+        self._weights = weights
+        self._calls: list[Call] = []
+        self._buffers: dict[str, Buffer] = {}
+        self._dense: dict[TensorId, Place] = {}
+        self._blocked: dict[TensorId, Blocked] = {}
+        self._last_use = _last_uses(function)
+        self._output_of = _output_homes(program, function)
+        for index, name in enumerate(function.inputs):
+            buffer = Buffer(f"input {name}", self.tensors[name].nbytes, Space.INPUT, index)
+            self._dense[name] = self._placed(buffer)
+        for name, offset in variables.items():
+            buffer = Buffer(f"variable {name}", self.tensors[name].nbytes, Space.VARIABLES, offset=offset)
+            self._dense[name] = self._placed(buffer)
+
+    def call(self, kernel: str, *arguments: Place | int, times: int = 1) -> None:
+        """Add a kernel call, repeated `times` with stepping addresses."""
+        self._calls.append(Call(kernel, arguments, times))
+
+    def value(self, name: TensorId) -> npt.NDArray[Any] | None:
+        """What the compiler knows of a tensor: a constant's value; None for variables and intermediates."""
+        return None if name in self.program.variable_ids else self.tensors[name].value
+
+    def constant(self, value: npt.NDArray[Any]) -> Place:
+        """An array in the weights, C order, 64-byte aligned."""
+        offset = self._weights.add(value)
+        return self._placed(Buffer(f"weights at {offset}", value.nbytes, Space.WEIGHTS, offset=offset))
+
+    def scratch(self, nbytes: int) -> Place:
+        """Bytes that live only between the calls that name them."""
+        return self._placed(Buffer(f"scratch {len(self._buffers)}", nbytes, Space.ARENA))
+
+    def read(self, name: TensorId) -> Place:
+        """The tensor's dense C-order bytes."""
+        if name not in self._dense:
+            value = self.value(name)
+            if value is not None:
+                self._dense[name] = self.constant(value)
+            else:
+                self._dense[name] = self._new(name, self.tensors[name].nbytes)
+                self._unpack(self._blocked[name], self._dense[name])
+        return self._dense[name]
+
+    def read_blocked(self, name: TensorId) -> Blocked:
+        """An int8 feature map blocked by 16 channels, as its shape calls for."""
+        form = blocked_form(self.tensors[name])
+        existing = self._blocked.get(name)
+        if existing is not None and existing.at(form.place) == form:
+            return existing
+        source = self.read(name)
+        blocked = form.at(self.scratch(form.nbytes))
+        for image in range(form.images):
+            self.call(
+                "pack_u8",
+                source + image * form.pixels * form.channels,
+                blocked.place + image * form.image_bytes,
+                form.pixels,
+                form.channels,
+            )
+        self._blocked[name] = blocked
+        return blocked
+
+    def read_rows(self, name: TensorId) -> Blocked:
+        """A matrix [N, K] blocked in any way that keeps rows apart: also the map that was flattened to it."""
+        existing = self._blocked.get(name)
+        if existing is not None and existing.images == self.tensors[name].shape[0]:
+            return existing
+        return self.read_blocked(name)
+
+    def write(self, name: TensorId, over: TensorId | None = None) -> Place:
+        """Where to put the tensor's dense bytes.
+
+        over: an operand of the same size that the kernel may overwrite as it reads it; used where nothing
+        reads that operand later.
+        """
+        reused = self._dense.get(over) if over is not None and self._dies_here(over) else None
+        if name in self._output_of or reused is None or self._space(reused) is not Space.ARENA:
+            reused = self._new(name, self.tensors[name].nbytes)
+        self._dense[name] = reused
+        return reused
+
+    def write_blocked(self, name: TensorId, over: Blocked | None = None) -> Blocked:
+        """Where to put an int8 tensor in blocked form; `over`: a form it may overwrite."""
+        form = blocked_form(self.tensors[name])
+        place = over.place if over is not None else self.scratch(form.nbytes)
+        self._blocked[name] = form.at(place)
+        return self._blocked[name]
+
+    def overwritable(self, name: TensorId) -> Blocked | None:
+        """The tensor's blocked form if this operation is the last that reads it, else None."""
+        return self._blocked.get(name) if self._dies_here(name) else None
+
+    def rename(self, source: TensorId, name: TensorId) -> None:
+        """`name` is the same bytes as `source`: every form of the one is a form of the other."""
+        existing = self._blocked.get(source)
+        if existing is None or source in self._dense or self.value(source) is not None:
+            place = self.read(source)
+            home = self._output_of.get(name)
+            settled = home is None or self._buffers[place.buffer] == self._output_buffer(home)
+            if settled and not self._changes(place):
+                self._dense[name] = place
+            else:
+                self.call("copy_bytes", place, self.write(name), self.tensors[name].nbytes)
+        if existing is not None:
+            self._blocked[name] = existing
+
+    def finish(self, before: int = 0, after: int = 0) -> Plan:
+        """The plan: outputs in the caller's buffers, every arena buffer at its offset."""
+        self.step += 1
+        for index, name in enumerate(self.function.outputs):
+            target = self._placed(self._output_buffer(index))
+            if self.read(name) != target:
+                self.call("copy_bytes", self.read(name), target, self.tensors[name].nbytes)
+        first: dict[str, int] = {}
+        last: dict[str, int] = {}
+        for step, call in enumerate(self._calls):
+            for place in call.places:
+                if self._buffers[place.buffer].space is Space.ARENA:
+                    first.setdefault(place.buffer, step)
+                    last[place.buffer] = step
+        lifetimes = [Lifetime(n, self._buffers[n].nbytes, first[n], last[n]) for n in first]
+        arena = plan_arena(lifetimes, before, after)
+        used = {place.buffer for call in self._calls for place in call.places}
+        return Plan(
+            function=self.function.name,
+            calls=tuple(self._calls),
+            buffers={name: buffer for name, buffer in self._buffers.items() if name in used},
+            arena_offsets=arena.offsets,
+            arena_bytes=arena.nbytes,
+            n_inputs=len(self.function.inputs),
+            n_outputs=len(self.function.outputs),
+        )
+
+    def _unpack(self, source: Blocked, target: Place) -> None:
+        for image in range(source.images):
+            self.call(
+                "unpack_u8",
+                source.place + image * source.image_bytes,
+                target + image * source.pixels * source.channels,
+                source.pixels,
+                source.channels,
+            )
+
+    def _new(self, name: TensorId, nbytes: int) -> Place:
+        if name in self._output_of:
+            return self._placed(self._output_buffer(self._output_of[name]))
+        return self._placed(Buffer(f"tensor {name}", nbytes, Space.ARENA))
+
+    def _output_buffer(self, index: int) -> Buffer:
+        name = self.function.outputs[index]
+        return Buffer(f"output {index}", self.tensors[name].nbytes, Space.OUTPUT, index)
+
+    def _placed(self, buffer: Buffer) -> Place:
+        self._buffers[buffer.name] = buffer
+        return Place(buffer.name)
+
+    def _changes(self, place: Place) -> bool:
+        """Whether the place holds a variable that this function overwrites."""
+        updated = {f"variable {name}" for op in self.function.operations for name in op.updates}
+        return place.buffer in updated
+
+    def _space(self, place: Place) -> Space:
+        return self._buffers[place.buffer].space
+
+    def _dies_here(self, name: TensorId) -> bool:
+        return self._last_use.get(name, ALWAYS) <= self.step
+
+
+def _chains(function: Function) -> dict[TensorId, TensorId]:
+    """The tensor whose bytes each reshaped tensor shares."""
+    source: dict[TensorId, TensorId] = {}
+    for op in function.operations:
+        if isinstance(op, Reshape):
+            source[op.y] = source.get(op.x, op.x)
+    return source
+
+
+def _last_uses(function: Function) -> dict[TensorId, int]:
+    """The last step that reads each tensor or anything that shares its bytes; ALWAYS for outputs."""
+    source = _chains(function)
+    last: dict[TensorId, int] = {}
+    for step, op in enumerate(function.operations):
+        for name in op.inputs:
+            last[source.get(name, name)] = step
+    for name in function.outputs:
+        last[source.get(name, name)] = ALWAYS
+    return last | {name: last[root] for name, root in source.items()}
+
+
+def _output_homes(program: Program, function: Function) -> dict[TensorId, int]:
+    """Which output's buffer a tensor is written to at once: the outputs, and what is only reshaped to one."""
+    homes = {name: index for index, name in reversed(list(enumerate(function.outputs)))}
+    fixed = {*function.inputs, *program.variable_ids, *program.tensors.keys() - _defined(function)}
+    homes = {name: index for name, index in homes.items() if name not in fixed}
+    for op in reversed(function.operations):
+        if isinstance(op, Reshape) and op.y in homes and op.x not in homes and op.x not in fixed:
+            homes[op.x] = homes[op.y]
+    return homes
+
+
+def _defined(function: Function) -> set[TensorId]:
+    return {name for op in function.operations for name in op.outputs}
+
+
+def describe(op: Operation, tensors: Mapping[TensorId, Tensor]) -> str:
+    """`Conv2d 'conv1' (int8 1×32×32×3 → 1×32×32×16)`: an operation as error messages name it."""
+    result = ", ".join(f"'{name}'" for name in (*op.outputs, *op.updates))
+    shapes = [tensors[name] for name in (*op.inputs[:1], *op.outputs[:1])]
+    text = " → ".join(f"{t.dtype} {'×'.join(map(str, t.shape))}" for t in shapes)
+    return f"{type(op).__name__} {result} ({text})"

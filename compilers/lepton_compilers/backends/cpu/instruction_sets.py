@@ -1,0 +1,30 @@
+"""Which lowering tables an instruction set reads, best first. Adding one: a header, a table, a row here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from lepton_compilers.backends.cpu import portable
+from lepton_compilers.backends.cpu.lowering import Rows
+from lepton_targets import Isa
+
+
+@dataclass(frozen=True, slots=True)
+class InstructionSet:
+    """tables: rows to try in order. slack: bytes before and after the arena that kernels may read."""
+
+    tables: tuple[Rows, ...]
+    slack: tuple[int, int] = (0, 0)
+
+
+PORTABLE = InstructionSet((portable.LOWERINGS,))
+
+INSTRUCTION_SETS: Mapping[Isa, InstructionSet] = {
+    Isa.PORTABLE: PORTABLE,
+}
+
+
+def instruction_set(isa: Isa) -> InstructionSet:
+    """The row of `isa`; portable kernels, specialised by the C compiler, where it has none of its own."""
+    return INSTRUCTION_SETS.get(isa, PORTABLE)

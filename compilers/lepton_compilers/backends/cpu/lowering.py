@@ -1,0 +1,71 @@
+"""The form of a lowering table's rows, and how a row is chosen: the first instruction set that accepts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lepton_compilers.backends.answers import Answer, No, Yes
+from lepton_compilers.backends.cpu.draft import Draft, describe
+from lepton_compilers.backends.cpu.packing import WeightBlob
+from lepton_compilers.backends.cpu.plan import Plan
+from lepton_sdk.program import Operation, Program, TensorId, Tensors
+from lepton_targets.errors import UnsupportedOperatorError
+
+
+@dataclass(frozen=True, slots=True)
+class Lowering:
+    """One way to run one kind of operation.
+
+    accepts(op, tensors): whether this form handles the operation's shapes, types and ranges.
+    emit(op, draft): adds the kernel calls. header: the file under kernels/ that holds those kernels.
+    """
+
+    accepts: Callable[[Any, Tensors], Answer]
+    emit: Callable[[Any, Draft], None]
+    header: str = "portable.h"
+
+
+Rows = Mapping[type[Operation], Sequence[Lowering]]
+"""Rows by operation, the best first."""
+
+
+def choose(op: Operation, tensors: Tensors, tables: Iterable[Rows]) -> Lowering | No:
+    """The first row that accepts, or why none does."""
+    reasons = []
+    for table in tables:
+        for lowering in table.get(type(op), ()):
+            answer = lowering.accepts(op, tensors)
+            if isinstance(answer, Yes):
+                return lowering
+            reasons.append(answer.reason)
+    return No("; ".join(dict.fromkeys(reasons)) or f"there is no kernel for {type(op).__name__}")
+
+
+def plan_function(
+    program: Program,
+    function: str,
+    tables: Sequence[Rows],
+    weights: WeightBlob,
+    variables: Mapping[TensorId, int],
+    slack: tuple[int, int] = (0, 0),
+) -> tuple[Plan, frozenset[str]]:
+    """The kernel calls of one function and the headers they stand in.
+
+    variables: byte offset of each in the block. slack: bytes before and after the arena that kernels read.
+    Raises UnsupportedOperatorError that names the layer where no row of `tables` accepts an operation.
+    """
+    draft = Draft(program, program.function(function), weights, variables)
+    headers = {"portable.h"}
+    for step, op in enumerate(draft.function.operations):
+        draft.step = step
+        row = choose(op, program.tensors, tables)
+        if isinstance(row, No):
+            raise UnsupportedOperatorError(
+                f"function '{function}', step {step}: {describe(op, program.tensors)} has no form here",
+                row.reason,
+            )
+        row.emit(op, draft)
+        headers.add(row.header)
+    return draft.finish(*slack), frozenset(headers)

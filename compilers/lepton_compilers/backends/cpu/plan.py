@@ -1,0 +1,94 @@
+"""What will run, as data: kernel calls on named buffers. Printable before anything is generated."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+class Space(enum.StrEnum):
+    """Where a buffer lives; the generated function gets a pointer to each."""
+
+    ARENA = "arena"
+    WEIGHTS = "weights"
+    VARIABLES = "variables"
+    INPUT = "input"
+    OUTPUT = "output"
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """A run of bytes. index: which input or output; offset: its place inside the weights or variables."""
+
+    name: str
+    nbytes: int
+    space: Space
+    index: int = 0
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An address: `offset` bytes into a buffer, and `step` bytes further at each repetition of the call."""
+
+    buffer: str
+    offset: int = 0
+    step: int = 0
+
+    def __add__(self, nbytes: int) -> Place:
+        return dataclasses.replace(self, offset=self.offset + nbytes)
+
+    def stepping(self, nbytes: int) -> Place:
+        """The same address, advancing by `nbytes` at each repetition."""
+        return dataclasses.replace(self, step=nbytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a micro-kernel, repeated `times` with stepping addresses; integers are literals."""
+
+    kernel: str
+    arguments: tuple[Place | int, ...]
+    times: int = 1
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """The addresses among the arguments."""
+        return tuple(a for a in self.arguments if isinstance(a, Place))
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One function: its calls in order, every buffer they touch, and where the arena holds each."""
+
+    function: str
+    calls: tuple[Call, ...]
+    buffers: Mapping[str, Buffer]
+    arena_offsets: Mapping[str, int]
+    arena_bytes: int
+    n_inputs: int
+    n_outputs: int
+
+    def offset(self, place: Place) -> int:
+        """Byte offset of an address inside its space's block."""
+        buffer = self.buffers[place.buffer]
+        base = self.arena_offsets[buffer.name] if buffer.space is Space.ARENA else buffer.offset
+        return base + place.offset
+
+    def show(self) -> str:
+        """A line a call, addresses as `space[offset]`."""
+        lines = [f"{self.function}: {len(self.calls)} calls, arena {self.arena_bytes} bytes"]
+        for call in self.calls:
+            words = [str(a) if isinstance(a, int) else self._address(a) for a in call.arguments]
+            lines.append(
+                f"  {call.kernel}({', '.join(words)})" + (f" × {call.times}" if call.times > 1 else "")
+            )
+        return "\n".join(lines)
+
+    def _address(self, place: Place) -> str:
+        buffer = self.buffers[place.buffer]
+        index = str(buffer.index) if buffer.space in (Space.INPUT, Space.OUTPUT) else ""
+        step = f" +{place.step}" if place.step else ""
+        return f"{buffer.space}{index}[{self.offset(place)}{step}]"

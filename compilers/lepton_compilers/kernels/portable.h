@@ -1,0 +1,570 @@
+/* Micro-kernels that every target has. Feature maps are NHWC (one image a call), convolution weights OHWI.
+ *
+ * The integer kernels compute arithmetic number 1 (docs/arithmetic.md) bit for bit; compile with
+ * -ffp-contract=off. Float kernels may fuse multiply and add: they are compared with a tolerance.
+ * Every integer parameter is a literal at the call, so that inlining specialises a kernel by shape.
+ */
+#ifndef LEPTON_PORTABLE_H
+#define LEPTON_PORTABLE_H
+#include <stdint.h>
+#include <stddef.h>
+
+#define TVM_DLL static inline
+#define LEPTON_KERNEL static inline __attribute__((always_inline))
+#define LEPTON_UNROLL _Pragma("clang loop unroll(full)")
+#define LEPTON_MIN(a, b) ((a) < (b) ? (a) : (b))
+#define LEPTON_MAX(a, b) ((a) > (b) ? (a) : (b))
+
+/* Compilers call these even in freestanding code. */
+__attribute__((used)) void *memcpy(void *restrict to, const void *restrict from, size_t n) {
+  uint8_t *t = to;
+  const uint8_t *f = from;
+  for (size_t i = 0; i < n; i++) t[i] = f[i];
+  return to;
+}
+__attribute__((used)) void *memmove(void *to, const void *from, size_t n) {
+  uint8_t *t = to;
+  const uint8_t *f = from;
+  if (t < f) {
+    for (size_t i = 0; i < n; i++) t[i] = f[i];
+  } else {
+    for (size_t i = n; i-- > 0;) t[i] = f[i];
+  }
+  return to;
+}
+__attribute__((used)) void *memset(void *to, int value, size_t n) {
+  uint8_t *t = to;
+  for (size_t i = 0; i < n; i++) t[i] = (uint8_t)value;
+  return to;
+}
+
+/* ---- numbers ---- */
+
+LEPTON_KERNEL float float_of_bits(const int32_t bits) {
+  float value;
+  __builtin_memcpy(&value, &bits, 4);
+  return value;
+}
+LEPTON_KERNEL int32_t bits_of_float(const float value) {
+  int32_t bits;
+  __builtin_memcpy(&bits, &value, 4);
+  return bits;
+}
+LEPTON_KERNEL int32_t clamp_int(const int32_t v, const int lo, const int hi) {
+  return v < lo ? lo : v > hi ? hi : v;
+}
+/* A NaN stays one. */
+LEPTON_KERNEL float clamp_float(const float v, const float lo, const float hi) {
+  return v < lo ? lo : v > hi ? hi : v;
+}
+/* Round half to even, saturated at 2^20: adding 1.5 * 2^23 leaves the integer in the low bits. */
+LEPTON_KERNEL int32_t round_even(float v) {
+  v = clamp_float(v, -1048576.0f, 1048576.0f);
+  return bits_of_float(v + 12582912.0f) - bits_of_float(12582912.0f);
+}
+LEPTON_KERNEL int8_t requantise(const int32_t accumulator, const float multiplier, const int zero, const int lo,
+                                const int hi) {
+  return (int8_t)clamp_int(round_even((float)accumulator * multiplier) + zero, lo, hi);
+}
+/* Wrapping sums: only the final value must fit, which the compiler has proven. */
+LEPTON_KERNEL int32_t add_wrapped(const int32_t a, const int32_t b) { return (int32_t)((uint32_t)a + (uint32_t)b); }
+
+/* ---- bytes ---- */
+
+LEPTON_KERNEL void copy_bytes(uint8_t *x, uint8_t *y, const int n) { __builtin_memcpy(y, x, (size_t)n); }
+
+/* int8 [pixels][channels] to u8 [blocks][pixels][16], and back */
+LEPTON_KERNEL void pack_u8(uint8_t *restrict x, uint8_t *restrict y, const int pixels, const int channels) {
+  if (pixels == 1) {
+    for (int c = 0; c < channels; c++) y[c] = x[c] ^ 0x80;
+    for (int c = channels; c % 16 != 0; c++) y[c] = 0;
+    return;
+  }
+  for (int b = 0; b < (channels + 15) / 16; b++) {
+    const int n = LEPTON_MIN(16, channels - b * 16);
+    for (int p = 0; p < pixels; p++) {
+      uint8_t *to = y + ((ptrdiff_t)b * pixels + p) * 16;
+      const uint8_t *from = x + (ptrdiff_t)p * channels + b * 16;
+      for (int l = 0; l < 16; l++) to[l] = l < n ? from[l] ^ 0x80 : 0;
+    }
+  }
+}
+LEPTON_KERNEL void unpack_u8(uint8_t *restrict x, uint8_t *restrict y, const int pixels, const int channels) {
+  if (pixels == 1) {
+    for (int c = 0; c < channels; c++) y[c] = x[c] ^ 0x80;
+    return;
+  }
+  for (int b = 0; b < (channels + 15) / 16; b++) {
+    const int n = LEPTON_MIN(16, channels - b * 16);
+    for (int p = 0; p < pixels; p++) {
+      const uint8_t *from = x + ((ptrdiff_t)b * pixels + p) * 16;
+      uint8_t *to = y + (ptrdiff_t)p * channels + b * 16;
+      for (int l = 0; l < n; l++) to[l] = from[l] ^ 0x80;
+    }
+  }
+}
+
+/* y = numpy.transpose of rank <= 6: extents of y, and for each axis of y its step in x, in elements */
+LEPTON_KERNEL void transpose(uint8_t *restrict x, uint8_t *restrict y, const int size, const int n0, const int n1,
+                             const int n2, const int n3, const int n4, const int n5, const int s0, const int s1,
+                             const int s2, const int s3, const int s4, const int s5) {
+  ptrdiff_t out = 0;
+  for (int a = 0; a < n0; a++)
+    for (int b = 0; b < n1; b++)
+      for (int c = 0; c < n2; c++)
+        for (int d = 0; d < n3; d++)
+          for (int e = 0; e < n4; e++)
+            for (int f = 0; f < n5; f++, out++) {
+              const ptrdiff_t in = (ptrdiff_t)a * s0 + (ptrdiff_t)b * s1 + (ptrdiff_t)c * s2 + (ptrdiff_t)d * s3 +
+                                   (ptrdiff_t)e * s4 + (ptrdiff_t)f * s5;
+              for (int k = 0; k < size; k++) y[out * size + k] = x[in * size + k];
+            }
+}
+/* fill with a value of 1, 2, 4 or 8 bytes, then place rows of x: extents n of x, steps of y in elements */
+LEPTON_KERNEL void fill(uint8_t *y, const int size, const int low, const int high, const int n) {
+  for (ptrdiff_t i = 0; i < n; i++)
+    for (int k = 0; k < size; k++) y[i * size + k] = (uint8_t)((k < 4 ? low >> (8 * k) : high >> (8 * (k - 4))) & 0xff);
+}
+LEPTON_KERNEL void place(uint8_t *restrict x, uint8_t *restrict y, const int size, const int n0, const int n1,
+                         const int n2, const int n3, const int n4, const int n5, const int s0, const int s1,
+                         const int s2, const int s3, const int s4, const int s5) {
+  ptrdiff_t in = 0;
+  for (int a = 0; a < n0; a++)
+    for (int b = 0; b < n1; b++)
+      for (int c = 0; c < n2; c++)
+        for (int d = 0; d < n3; d++)
+          for (int e = 0; e < n4; e++)
+            for (int f = 0; f < n5; f++, in++) {
+              const ptrdiff_t out = (ptrdiff_t)a * s0 + (ptrdiff_t)b * s1 + (ptrdiff_t)c * s2 + (ptrdiff_t)d * s3 +
+                                    (ptrdiff_t)e * s4 + (ptrdiff_t)f * s5;
+              for (int k = 0; k < size; k++) y[out * size + k] = x[in * size + k];
+            }
+}
+
+/* ---- int8: sums of products ---- */
+
+LEPTON_KERNEL void conv2d_int8(uint8_t *restrict x_, uint8_t *restrict w_, uint8_t *restrict b_, uint8_t *restrict m_,
+                               uint8_t *restrict y_, const int h, const int w, const int c, const int oh, const int ow,
+                               const int o, const int kh, const int kw, const int sh, const int sw, const int pt,
+                               const int pl, const int dh, const int dw, const int zx, const int zy, const int lo,
+                               const int hi) {
+  const int8_t *x = (const int8_t *)x_, *weight = (const int8_t *)w_;
+  const int32_t *bias = (const int32_t *)b_;
+  const float *multiplier = (const float *)m_;
+  int8_t *y = (int8_t *)y_;
+  for (int oy = 0; oy < oh; oy++)
+    for (int ox = 0; ox < ow; ox++)
+      for (int oc = 0; oc < o; oc++) {
+        int32_t sum = bias[oc];
+        for (int ky = 0; ky < kh; ky++) {
+          const int iy = oy * sh - pt + ky * dh;
+          if (iy < 0 || iy >= h) continue;
+          for (int kx = 0; kx < kw; kx++) {
+            const int ix = ox * sw - pl + kx * dw;
+            if (ix < 0 || ix >= w) continue;
+            const int8_t *from = x + ((ptrdiff_t)iy * w + ix) * c;
+            const int8_t *by = weight + (((ptrdiff_t)oc * kh + ky) * kw + kx) * c;
+            int32_t dot = 0;
+            for (int i = 0; i < c; i++) dot += (int32_t)(int16_t)(from[i] - zx) * (int32_t)by[i];
+            sum = add_wrapped(sum, dot);
+          }
+        }
+        y[((ptrdiff_t)oy * ow + ox) * o + oc] = requantise(sum, multiplier[oc], zy, lo, hi);
+      }
+}
+
+/* weights [kh][kw][o]; output channel i reads input channel i / (o / c) */
+LEPTON_KERNEL void depthwise_int8(uint8_t *restrict x_, uint8_t *restrict w_, uint8_t *restrict b_,
+                                  uint8_t *restrict m_, uint8_t *restrict y_, const int h, const int w, const int c,
+                                  const int oh, const int ow, const int o, const int kh, const int kw, const int sh,
+                                  const int sw, const int pt, const int pl, const int dh, const int dw, const int zx,
+                                  const int zy, const int lo, const int hi) {
+  const int8_t *x = (const int8_t *)x_, *weight = (const int8_t *)w_;
+  const int32_t *bias = (const int32_t *)b_;
+  const float *multiplier = (const float *)m_;
+  int8_t *y = (int8_t *)y_;
+  const int each = o / c;
+  for (int oy = 0; oy < oh; oy++)
+    for (int ox = 0; ox < ow; ox++)
+      for (int ob = 0; ob < o; ob += 16) {
+        const int n = LEPTON_MIN(16, o - ob);
+        int32_t sum[16];
+        for (int l = 0; l < n; l++) sum[l] = bias[ob + l];
+        for (int ky = 0; ky < kh; ky++) {
+          const int iy = oy * sh - pt + ky * dh;
+          if (iy < 0 || iy >= h) continue;
+          for (int kx = 0; kx < kw; kx++) {
+            const int ix = ox * sw - pl + kx * dw;
+            if (ix < 0 || ix >= w) continue;
+            const int8_t *from = x + ((ptrdiff_t)iy * w + ix) * c;
+            const int8_t *by = weight + ((ptrdiff_t)ky * kw + kx) * o + ob;
+            for (int l = 0; l < n; l++)
+              sum[l] = add_wrapped(sum[l], (int32_t)(from[(ob + l) / each] - zx) * (int32_t)by[l]);
+          }
+        }
+        int8_t *to = y + ((ptrdiff_t)oy * ow + ox) * o + ob;
+        for (int l = 0; l < n; l++) to[l] = requantise(sum[l], multiplier[ob + l], zy, lo, hi);
+      }
+}
+
+/* ---- int8: elements and windows ---- */
+
+LEPTON_KERNEL void add_int8(uint8_t *a_, uint8_t *b_, uint8_t *y_, const int n, const int za, const int zb,
+                            const int zy, const int ma, const int mb, const int shift, const int lo, const int hi) {
+  const int8_t *a = (const int8_t *)a_, *b = (const int8_t *)b_;
+  int8_t *y = (int8_t *)y_;
+  const int64_t rest = ((int64_t)1 << (shift - 1)) - (int64_t)za * ma - (int64_t)zb * mb;
+  /* (127 + 128) * 2^22 for both, and the rounding: 32 bits hold it up to a shift of 30. */
+  if (shift <= 30) {
+    const int32_t base = (int32_t)rest;
+    for (ptrdiff_t i = 0; i < n; i++)
+      y[i] = (int8_t)clamp_int(((a[i] * ma + b[i] * mb + base) >> shift) + zy, lo, hi);
+  } else {
+    for (ptrdiff_t i = 0; i < n; i++)
+      y[i] = (int8_t)clamp_int((int32_t)(((int64_t)a[i] * ma + (int64_t)b[i] * mb + rest) >> shift) + zy, lo, hi);
+  }
+}
+
+/* same != 0: one quantisation for x and y, the mean is rounded half away from zero */
+LEPTON_KERNEL void average_pool_int8(uint8_t *restrict x_, uint8_t *restrict y_, const int h, const int w, const int c,
+                                     const int oh, const int ow, const int kh, const int kw, const int sh, const int sw,
+                                     const int pt, const int pl, const int same, const int sx_bits, const int sy_bits,
+                                     const int zx, const int zy, const int lo, const int hi) {
+  const int8_t *x = (const int8_t *)x_;
+  int8_t *y = (int8_t *)y_;
+  for (int oy = 0; oy < oh; oy++)
+    for (int ox = 0; ox < ow; ox++) {
+      const int y0 = LEPTON_MAX(oy * sh - pt, 0), y1 = LEPTON_MIN(oy * sh - pt + kh, h);
+      const int x0 = LEPTON_MAX(ox * sw - pl, 0), x1 = LEPTON_MIN(ox * sw - pl + kw, w);
+      const int count = (y1 - y0) * (x1 - x0);
+      const float multiplier = float_of_bits(sx_bits) / (float_of_bits(sy_bits) * (float)count);
+      for (int cb = 0; cb < c; cb += 16) {
+        const int n = LEPTON_MIN(16, c - cb);
+        int32_t sum[16] = {0};
+        for (int iy = y0; iy < y1; iy++)
+          for (int ix = x0; ix < x1; ix++)
+            for (int l = 0; l < n; l++) sum[l] += x[((ptrdiff_t)iy * w + ix) * c + cb + l];
+        int8_t *to = y + ((ptrdiff_t)oy * ow + ox) * c + cb;
+        for (int l = 0; l < n; l++) {
+          if (same) {
+            const int32_t s = sum[l], half = count / 2;
+            to[l] = (int8_t)clamp_int(s > 0 ? (s + half) / count : -((half - s) / count), lo, hi);
+          } else {
+            to[l] = requantise(sum[l] - count * zx, multiplier, zy, lo, hi);
+          }
+        }
+      }
+    }
+}
+
+LEPTON_KERNEL void max_pool_int8(uint8_t *restrict x_, uint8_t *restrict y_, const int h, const int w, const int c,
+                                 const int oh, const int ow, const int kh, const int kw, const int sh, const int sw,
+                                 const int pt, const int pl, const int lo, const int hi) {
+  const int8_t *x = (const int8_t *)x_;
+  int8_t *y = (int8_t *)y_;
+  for (int oy = 0; oy < oh; oy++)
+    for (int ox = 0; ox < ow; ox++) {
+      const int y0 = LEPTON_MAX(oy * sh - pt, 0), y1 = LEPTON_MIN(oy * sh - pt + kh, h);
+      const int x0 = LEPTON_MAX(ox * sw - pl, 0), x1 = LEPTON_MIN(ox * sw - pl + kw, w);
+      int8_t *to = y + ((ptrdiff_t)oy * ow + ox) * c;
+      for (int i = 0; i < c; i++) {
+        int32_t best = -128;
+        for (int iy = y0; iy < y1; iy++)
+          for (int ix = x0; ix < x1; ix++) best = LEPTON_MAX(best, x[((ptrdiff_t)iy * w + ix) * c + i]);
+        to[i] = (int8_t)clamp_int(best, lo, hi);
+      }
+    }
+}
+
+LEPTON_KERNEL void clamp_int8(uint8_t *x_, uint8_t *y_, const int n, const int lo, const int hi) {
+  const int8_t *x = (const int8_t *)x_;
+  int8_t *y = (int8_t *)y_;
+  for (ptrdiff_t i = 0; i < n; i++) y[i] = (int8_t)clamp_int(x[i], lo, hi);
+}
+
+LEPTON_KERNEL void table_int8(uint8_t *x, uint8_t *restrict table, uint8_t *y, const int n) {
+  for (ptrdiff_t i = 0; i < n; i++) y[i] = table[x[i] ^ 0x80];
+}
+
+/* table: 256 float32; rows of n values, summed in index order */
+LEPTON_KERNEL void softmax_int8(uint8_t *restrict x_, uint8_t *restrict table_, uint8_t *restrict y_, const int rows,
+                                const int n) {
+  for (int r = 0; r < rows; r++) {
+    const uint8_t *x = x_ + (ptrdiff_t)r * n;
+    int8_t *y = (int8_t *)y_ + (ptrdiff_t)r * n;
+    int32_t largest = 0;
+    for (int i = 0; i < n; i++) largest = LEPTON_MAX(largest, x[i] ^ 0x80);
+    const float *table = (const float *)table_ + 255 - largest;
+    float sum = 0;
+    for (int i = 0; i < n; i++) sum += table[x[i] ^ 0x80];
+    const float inverse = 1.0f / (sum * (1.0f / 256.0f));
+    for (int i = 0; i < n; i++) {
+      const int32_t q = (int32_t)(table[x[i] ^ 0x80] * inverse + 0.5f) - 128;
+      y[i] = (int8_t)LEPTON_MIN(q, 127);
+    }
+  }
+}
+
+LEPTON_KERNEL void quantize_int8(uint8_t *restrict x_, uint8_t *restrict y_, const int n, const int inverse_bits,
+                                 const int zero) {
+  const float *x = (const float *)x_;
+  int8_t *y = (int8_t *)y_;
+  for (ptrdiff_t i = 0; i < n; i++) {
+    const float product = x[i] * float_of_bits(inverse_bits);
+    y[i] = (int8_t)clamp_int(round_even(product == product ? product : 0.0f) + zero, -128, 127);
+  }
+}
+
+LEPTON_KERNEL void dequantize_int8(uint8_t *restrict x_, uint8_t *restrict y_, const int n, const int scale_bits,
+                                   const int zero) {
+  const int8_t *x = (const int8_t *)x_;
+  float *y = (float *)y_;
+  for (ptrdiff_t i = 0; i < n; i++) y[i] = (float)(x[i] - zero) * float_of_bits(scale_bits);
+}
+
+/* ---- float32 ---- */
+
+/* 16 lanes whatever the machine's vectors are; loads need the alignment of a float. */
+typedef float float16_lanes __attribute__((vector_size(64), aligned(4)));
+#if defined(__AVX512F__)
+#define LEPTON_FLOAT_PIXELS 12
+#elif defined(__AVX__) || defined(__aarch64__)
+#define LEPTON_FLOAT_PIXELS 4
+#else
+#define LEPTON_FLOAT_PIXELS 2
+#endif
+
+LEPTON_KERNEL float16_lanes load_lanes(const float *x, const int n) {
+  float16_lanes v = {0};
+  if (n >= 16) {
+    __builtin_memcpy(&v, x, 64);
+  } else {
+    for (int l = 0; l < n; l++) v[l] = x[l];
+  }
+  return v;
+}
+LEPTON_KERNEL void store_clamped(float *y, const float16_lanes v, const int n, const float lo, const float hi) {
+  float16_lanes r = v;
+  LEPTON_UNROLL for (int l = 0; l < 16; l++) r[l] = clamp_float(v[l], lo, hi);
+  if (n >= 16) {
+    __builtin_memcpy(y, &r, 64);
+  } else {
+    for (int l = 0; l < n; l++) y[l] = r[l];
+  }
+}
+
+/* Weights [o][k] in the variables' order to lanes [o/16][k][16]. */
+LEPTON_KERNEL void pack_columns_float(uint8_t *restrict x_, uint8_t *restrict y_, const int o, const int k) {
+  const float *x = (const float *)x_;
+  float *y = (float *)y_;
+  for (int b = 0; b < (o + 15) / 16; b++)
+    for (int i = 0; i < k; i++)
+      for (int l = 0; l < 16; l++)
+        y[((ptrdiff_t)b * k + i) * 16 + l] = b * 16 + l < o ? x[((ptrdiff_t)b * 16 + l) * k + i] : 0.0f;
+}
+
+/* One tile: `pixels` neighbours of a row by `nb` blocks of 16 output channels; kernel columns kx0 to kx1 - 1
+ * and rows ky0 to ky1 - 1 lie inside the map. from: the first pixel's input at kernel row and column 0. */
+LEPTON_KERNEL void conv2d_float_tile(const float *from, const float *weight, const float *bias, float *to, const int w,
+                                     const int c, const int o, const int kh, const int kw, const int sw, const int dh,
+                                     const int dw, const int pixels, const int nb, const int channels, const int ky0,
+                                     const int ky1, const int kx0, const int kx1, const float lo, const float hi) {
+#pragma clang fp contract(fast)
+  float16_lanes sum[pixels * nb];
+  LEPTON_UNROLL for (int b = 0; b < nb; b++) {
+    float16_lanes start = {0};
+    if (bias) start = load_lanes(bias + b * 16, channels - b * 16);
+    LEPTON_UNROLL for (int p = 0; p < pixels; p++) sum[p * nb + b] = start;
+  }
+  for (int ky = ky0; ky < ky1; ky++)
+    for (int kx = kx0; kx < kx1; kx++) {
+      const float *x = from + ((ptrdiff_t)ky * dh * w + kx * dw) * c;
+      const float *by = weight + ((ptrdiff_t)ky * kw + kx) * c * 16;
+      for (int i = 0; i < c; i++) {
+        float16_lanes column[nb];
+        LEPTON_UNROLL for (int b = 0; b < nb; b++) {
+          __builtin_memcpy(&column[b], by + ((ptrdiff_t)b * kh * kw * c + i) * 16, 64);
+        }
+        LEPTON_UNROLL for (int p = 0; p < pixels; p++) {
+          const float value = x[(ptrdiff_t)p * sw * c + i];
+          LEPTON_UNROLL for (int b = 0; b < nb; b++) sum[p * nb + b] += value * column[b];
+        }
+      }
+    }
+  LEPTON_UNROLL for (int p = 0; p < pixels; p++)
+    LEPTON_UNROLL for (int b = 0; b < nb; b++)
+      store_clamped(to + (ptrdiff_t)p * o + b * 16, sum[p * nb + b], channels - b * 16, lo, hi);
+}
+
+/* weights [o/16][kh][kw][c][16]; has_bias == 0: b_ is not read */
+LEPTON_KERNEL void conv2d_float(uint8_t *restrict x_, uint8_t *restrict w_, uint8_t *restrict b_, uint8_t *restrict y_,
+                                const int has_bias, const int h, const int w, const int c, const int oh, const int ow,
+                                const int o, const int kh, const int kw, const int sh, const int sw, const int pt,
+                                const int pl, const int dh, const int dw, const int lo_bits, const int hi_bits) {
+  const float *x = (const float *)x_, *weight = (const float *)w_, *bias = (const float *)b_;
+  const float lo = float_of_bits(lo_bits), hi = float_of_bits(hi_bits);
+  float *y = (float *)y_;
+  const int wide = oh * ow == 1 ? LEPTON_MIN(4, (o + 15) / 16) : 1;
+  const int tile = LEPTON_MIN(LEPTON_FLOAT_PIXELS, ow);
+  /* columns whose whole window lies inside the map */
+  const int inside0 = LEPTON_MIN((pl + sw - 1) / sw, ow);
+  const int inside1 = w + pl < (kw - 1) * dw + 1 ? inside0
+                                                 : LEPTON_MAX(inside0, LEPTON_MIN(ow, (w + pl - (kw - 1) * dw - 1) / sw + 1));
+  for (int ob = 0; ob < o; ob += 16 * wide) {
+    const float *by = weight + (ptrdiff_t)ob * kh * kw * c;
+    const float *start = has_bias ? bias + ob : 0;
+    const int blocks = (LEPTON_MIN(o - ob, 16 * wide) + 15) / 16;
+    for (int oy = 0; oy < oh; oy++) {
+      int ky0 = 0, ky1 = kh;
+      while (ky0 < kh && oy * sh - pt + ky0 * dh < 0) ky0++;
+      while (ky1 > ky0 && oy * sh - pt + (ky1 - 1) * dh >= h) ky1--;
+      const float *row = x + ((ptrdiff_t)oy * sh - pt) * w * c;
+      float *to = y + (ptrdiff_t)oy * ow * o + ob;
+      int ox = 0;
+      while (ox < ow) {
+        const float *from = row + ((ptrdiff_t)ox * sw - pl) * c;
+        if (ox >= inside0 && ox + tile <= inside1 && blocks == 1) {
+          conv2d_float_tile(from, by, start, to + (ptrdiff_t)ox * o, w, c, o, kh, kw, sw, dh, dw, tile, 1, o - ob, ky0,
+                            ky1, 0, kw, lo, hi);
+          ox += tile;
+          continue;
+        }
+        int kx0 = 0, kx1 = kw;
+        while (kx0 < kw && ox * sw - pl + kx0 * dw < 0) kx0++;
+        while (kx1 > kx0 && ox * sw - pl + (kx1 - 1) * dw >= w) kx1--;
+        if (blocks == 4)
+          conv2d_float_tile(from, by, start, to + (ptrdiff_t)ox * o, w, c, o, kh, kw, sw, dh, dw, 1, 4, o - ob, ky0, ky1,
+                            kx0, kx1, lo, hi);
+        else
+          for (int b = 0; b < blocks; b++)
+            conv2d_float_tile(from, by + (ptrdiff_t)b * 16 * kh * kw * c, has_bias ? start + b * 16 : 0,
+                              to + (ptrdiff_t)ox * o + b * 16, w, c, o, kh, kw, sw, dh, dw, 1, 1, o - ob - b * 16, ky0,
+                              ky1, kx0, kx1, lo, hi);
+        ox++;
+      }
+    }
+  }
+}
+
+/* weights [kh][kw][o] as they are; output channel i reads input channel i / (o / c) */
+LEPTON_KERNEL void depthwise_float(uint8_t *restrict x_, uint8_t *restrict w_, uint8_t *restrict b_,
+                                   uint8_t *restrict y_, const int has_bias, const int h, const int w, const int c,
+                                   const int oh, const int ow, const int o, const int kh, const int kw, const int sh,
+                                   const int sw, const int pt, const int pl, const int dh, const int dw,
+                                   const int lo_bits, const int hi_bits) {
+#pragma clang fp contract(fast)
+  const float *x = (const float *)x_, *weight = (const float *)w_, *bias = (const float *)b_;
+  const float lo = float_of_bits(lo_bits), hi = float_of_bits(hi_bits);
+  float *y = (float *)y_;
+  const int each = o / c;
+  for (int oy = 0; oy < oh; oy++)
+    for (int ox = 0; ox < ow; ox++) {
+      for (int ob = 0; ob < o; ob += 16) {
+        const int n = LEPTON_MIN(16, o - ob);
+        float16_lanes sum = {0};
+        if (has_bias) sum = load_lanes(bias + ob, n);
+        for (int ky = 0; ky < kh; ky++) {
+          const int iy = oy * sh - pt + ky * dh;
+          if (iy < 0 || iy >= h) continue;
+          for (int kx = 0; kx < kw; kx++) {
+            const int ix = ox * sw - pl + kx * dw;
+            if (ix < 0 || ix >= w) continue;
+            const float *from = x + ((ptrdiff_t)iy * w + ix) * c;
+            float16_lanes value = {0};
+            if (each == 1)
+              value = load_lanes(from + ob, n);
+            else
+              for (int l = 0; l < n; l++) value[l] = from[(ob + l) / each];
+            sum += value * load_lanes(weight + ((ptrdiff_t)ky * kw + kx) * o + ob, n);
+          }
+        }
+        store_clamped(y + ((ptrdiff_t)oy * ow + ox) * o + ob, sum, n, lo, hi);
+      }
+    }
+}
+
+LEPTON_KERNEL void add_float(uint8_t *a_, uint8_t *b_, uint8_t *y_, const int n, const int lo_bits, const int hi_bits) {
+  const float *a = (const float *)a_, *b = (const float *)b_;
+  float *y = (float *)y_;
+  for (ptrdiff_t i = 0; i < n; i++) y[i] = clamp_float(a[i] + b[i], float_of_bits(lo_bits), float_of_bits(hi_bits));
+}
+
+LEPTON_KERNEL void clamp_to_float(uint8_t *x_, uint8_t *y_, const int n, const int lo_bits, const int hi_bits) {
+  const float *x = (const float *)x_;
+  float *y = (float *)y_;
+  for (ptrdiff_t i = 0; i < n; i++) y[i] = clamp_float(x[i], float_of_bits(lo_bits), float_of_bits(hi_bits));
+}
+
+LEPTON_KERNEL void average_pool_float(uint8_t *restrict x_, uint8_t *restrict y_, const int h, const int w, const int c,
+                                      const int oh, const int ow, const int kh, const int kw, const int sh,
+                                      const int sw, const int pt, const int pl, const int lo_bits, const int hi_bits) {
+  const float *x = (const float *)x_;
+  float *y = (float *)y_;
+  for (int oy = 0; oy < oh; oy++)
+    for (int ox = 0; ox < ow; ox++) {
+      const int y0 = LEPTON_MAX(oy * sh - pt, 0), y1 = LEPTON_MIN(oy * sh - pt + kh, h);
+      const int x0 = LEPTON_MAX(ox * sw - pl, 0), x1 = LEPTON_MIN(ox * sw - pl + kw, w);
+      const float part = 1.0f / (float)((y1 - y0) * (x1 - x0));
+      for (int cb = 0; cb < c; cb += 16) {
+        const int n = LEPTON_MIN(16, c - cb);
+        float16_lanes sum = {0};
+        for (int iy = y0; iy < y1; iy++)
+          for (int ix = x0; ix < x1; ix++) sum += load_lanes(x + ((ptrdiff_t)iy * w + ix) * c + cb, n);
+        store_clamped(y + ((ptrdiff_t)oy * ow + ox) * c + cb, sum * part, n, float_of_bits(lo_bits),
+                      float_of_bits(hi_bits));
+      }
+    }
+}
+
+LEPTON_KERNEL void max_pool_float(uint8_t *restrict x_, uint8_t *restrict y_, const int h, const int w, const int c,
+                                  const int oh, const int ow, const int kh, const int kw, const int sh, const int sw,
+                                  const int pt, const int pl, const int lo_bits, const int hi_bits) {
+  const float *x = (const float *)x_;
+  float *y = (float *)y_;
+  for (int oy = 0; oy < oh; oy++)
+    for (int ox = 0; ox < ow; ox++) {
+      const int y0 = LEPTON_MAX(oy * sh - pt, 0), y1 = LEPTON_MIN(oy * sh - pt + kh, h);
+      const int x0 = LEPTON_MAX(ox * sw - pl, 0), x1 = LEPTON_MIN(ox * sw - pl + kw, w);
+      for (int i = 0; i < c; i++) {
+        float best = -__builtin_inff();
+        for (int iy = y0; iy < y1; iy++)
+          for (int ix = x0; ix < x1; ix++) {
+            const float v = x[((ptrdiff_t)iy * w + ix) * c + i];
+            best = best > v || best != best ? best : v;
+          }
+        y[((ptrdiff_t)oy * ow + ox) * c + i] = clamp_float(best, float_of_bits(lo_bits), float_of_bits(hi_bits));
+      }
+    }
+}
+
+/* 2^n * exp(r), n = round(x / ln 2), exp(r) by its Taylor series to r^7: below 1e-8 on [-ln2/2, ln2/2]. */
+LEPTON_KERNEL float exp_float(const float x) {
+#pragma clang fp contract(off)
+  const float limited = clamp_float(x, -87.0f, 88.0f);
+  const float n = (limited * 1.44269504f + 12582912.0f) - 12582912.0f;
+  /* ln 2 = 0.693359375 - 0.000212194440: the first part times n is exact. */
+  const float r = (limited - n * 0.693359375f) + n * 2.12194440e-4f;
+  float p = 1.0f / 5040.0f;
+  p = p * r + 1.0f / 720.0f;
+  p = p * r + 1.0f / 120.0f;
+  p = p * r + 1.0f / 24.0f;
+  p = p * r + 1.0f / 6.0f;
+  p = p * r + 0.5f;
+  p = p * r + 1.0f;
+  p = p * r + 1.0f;
+  return x < -87.0f ? 0.0f : p * float_of_bits(((int32_t)n + 127) << 23);
+}
+
+LEPTON_KERNEL void softmax_float(uint8_t *x_, uint8_t *y_, const int rows, const int n) {
+  for (int r = 0; r < rows; r++) {
+    const float *x = (const float *)x_ + (ptrdiff_t)r * n;
+    float *y = (float *)y_ + (ptrdiff_t)r * n;
+    float largest = x[0], sum = 0;
+    for (int i = 1; i < n; i++) largest = LEPTON_MAX(largest, x[i]);
+    for (int i = 0; i < n; i++) y[i] = exp_float(x[i] - largest);
+    for (int i = 0; i < n; i++) sum += y[i];
+    const float inverse = 1.0f / sum;
+    for (int i = 0; i < n; i++) y[i] *= inverse;
+  }
+}
+#endif
