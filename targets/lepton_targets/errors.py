@@ -6,7 +6,6 @@ stands alone, the rest are details. `nearest` lists known names for an unknown o
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from typing import ClassVar
 
@@ -83,5 +82,7 @@ class MissingExtraError(UnavailableError):
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
     """'; did you mean a, b?' for an unknown `name`, or '' when nothing known is near."""
+    import difflib  # only for a message: its import takes as long as the rest of a device's start
+
     matches = difflib.get_close_matches(name, list(known), n=count, cutoff=0.5)
     return f"; did you mean {', '.join(matches)}?" if matches else ""

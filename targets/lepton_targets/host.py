@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import platform
-from pathlib import Path
 
 from lepton_targets.cpus import CPUS, Cpu
 from lepton_targets.errors import UnavailableError
@@ -22,7 +21,8 @@ def machine() -> str:
 def features() -> frozenset[str]:
     """CPU features that Linux lists (`flags` on x86, `Features` on Arm); empty where it lists none."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        with open("/proc/cpuinfo") as listing:
+            lines = listing.read().splitlines()
     except OSError:
         return frozenset()
     for line in lines:
