@@ -1,0 +1,58 @@
+"""The front half in one call: model file → Program."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
+
+from lepton_sdk.program import Program
+from lepton_targets.errors import UsageError
+
+if TYPE_CHECKING:
+    from lepton_compilers.quantize.config import QuantizationConfig
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+def program_from(
+    model: Path | str | bytes,
+    *,
+    quantization: QuantizationConfig | None = None,
+    calibration: Arrays | None = None,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    trainable: bool = False,
+    weights: Arrays | None = None,
+    explain: list[Any] | None = None,
+) -> Program:
+    """The Program of a TFLite or ONNX model, with one function, `infer`.
+
+    quantization: makes a float model int8, with ranges from `calibration` (arrays [n, …] by input name;
+    a model that is int8 already stays as it is). shapes: of inputs the file leaves open. trainable: float
+    parameters become variables by their source names. weights: arrays that replace the model's parameters.
+    explain: collects a PassRecord for the import, each pass and the last step.
+
+    Raises BadInputError, UnsupportedOperatorError, UsageError.
+    """
+    if trainable and quantization is not None:
+        raise UsageError("a program is either trainable in float32 or quantised to int8")
+
+    from lepton_compilers.importers.source import import_model, read_model
+    from lepton_compilers.integerize import integerize
+    from lepton_compilers.passes.pipeline import PassRecord, front_half, run_passes
+
+    content = read_model(model)
+    start = time.perf_counter()
+    module = import_model(content, shapes=shapes, trainable=trainable, weights=weights)
+    if explain is not None:
+        explain.append(PassRecord("import", time.perf_counter() - start, f"{len(content)} bytes read"))
+    module = run_passes(module, front_half(quantization, calibration), explain)
+    start = time.perf_counter()
+    program = integerize(module)
+    if explain is not None:
+        count = len(program.function().operations)
+        explain.append(PassRecord("integerize", time.perf_counter() - start, f"{count} operations"))
+    return program

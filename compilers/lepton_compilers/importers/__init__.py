@@ -1,0 +1,10 @@
+"""From a model file to a Relax module.
+
+source.py    which format the bytes are, by their content; the one entry, `import_model`
+tflite.py    TFLite (int8, float, dynamic range), with cures for three faults of TVM's importer
+onnx.py      ONNX float networks; parameters become inputs of the function where they are to be trained
+replaced.py  checks of trained weights that replace a model's own
+quiet.py     keeps TVM's own chatter out of the terminal
+
+A module's `main` carries the attributes `num_input`, `output_names` and, for trainable parameters, `params`.
+"""

@@ -1,0 +1,57 @@
+"""Which format a model is, by its content, and the one way in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lepton_targets.errors import BadInputError
+
+TFLITE_IDENTIFIER = b"TFL3"
+
+
+def read_model(model: Path | str | bytes) -> bytes:
+    """The bytes of a model file. BadInputError when it can't be read or is empty."""
+    if isinstance(model, bytes):
+        content = model
+    else:
+        try:
+            content = Path(model).read_bytes()
+        except OSError as error:
+            raise BadInputError(f"cannot read the model {model}: {error.strerror}") from error
+    if not content:
+        raise BadInputError("the model is empty", "accepted: a TFLite or an ONNX file")
+    return content
+
+
+def import_model(
+    content: bytes,
+    *,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    trainable: bool = False,
+    weights: Mapping[str, npt.NDArray[Any]] | None = None,
+) -> Any:
+    """The Relax module of a TFLite or ONNX model.
+
+    shapes: input shapes by name, for ONNX inputs whose file leaves them open. weights: arrays that replace
+    the model's parameters, by their source names, in the source's shapes. trainable: float parameters
+    become inputs of `main`. Raises BadInputError and UnsupportedOperatorError.
+    """
+    if content[4:8] == TFLITE_IDENTIFIER:
+        from lepton_compilers.importers.tflite import import_tflite
+
+        return import_tflite(content, shapes=shapes or {}, trainable=trainable, weights=weights or {})
+    if content[:4] == b"LEPTON"[:4]:
+        raise BadInputError("this is a Lepton bundle, already compiled", "accepted: a TFLite or an ONNX file")
+    from lepton_compilers.importers.onnx import import_onnx
+
+    return import_onnx(content, shapes=shapes or {}, trainable=trainable, weights=weights or {})
+
+
+def first_bytes(content: bytes) -> str:
+    """The beginning of a file, for messages."""
+    return " ".join(f"{byte:02x}" for byte in np.frombuffer(content[:8], np.uint8))

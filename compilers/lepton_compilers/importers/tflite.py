@@ -1,0 +1,212 @@
+"""TFLite → Relax, through TVM's importer with three cures.
+
+1. int8 AVERAGE_POOL_2D is averaged as truncating integers there; here it is dequantize → pool → quantize,
+   which integerize gives the rounding of the arithmetic.
+2. Dynamic-range models (int8 weights in a float graph) are refused there; here their weights are
+   dequantised on the way in.
+3. Results of operators keep the name of their tensor, so that errors and reports can name a layer.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tflite
+import tvm
+from tvm import relax
+from tvm.relax.frontend.tflite import from_tflite
+from tvm.relax.frontend.tflite.tflite_frontend import OperatorConverter, get_pad_value
+
+from lepton_compilers.importers.quiet import quiet
+from lepton_compilers.importers.replaced import check_names, replacement
+from lepton_targets.errors import BadInputError, LeptonError, UnsupportedOperatorError, UsageError, nearest
+
+Array = npt.NDArray[Any]
+
+SUPPORTED = (
+    "ADD",
+    "AVERAGE_POOL_2D",
+    "CONV_2D",
+    "DEPTHWISE_CONV_2D",
+    "DEQUANTIZE",
+    "EXPAND_DIMS",
+    "FULLY_CONNECTED",
+    "MAX_POOL_2D",
+    "MEAN",
+    "PAD",
+    "QUANTIZE",
+    "RELU",
+    "RELU6",
+    "RESHAPE",
+    "SOFTMAX",
+    "SQUEEZE",
+    "TRANSPOSE",
+)
+WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+DAMAGED = (
+    struct.error,
+    IndexError,
+    ValueError,
+    TypeError,
+    AssertionError,
+    AttributeError,
+    KeyError,
+    OverflowError,
+    MemoryError,
+)
+
+
+def import_tflite(
+    content: bytes, *, shapes: Mapping[str, tuple[int, ...]], trainable: bool, weights: Mapping[str, Array]
+) -> Any:
+    """The Relax module of a TFLite file. Raises BadInputError, UnsupportedOperatorError, UsageError."""
+    if trainable:
+        raise UsageError(
+            "a TFLite model can't be made trainable: its parameters are folded into its layers",
+            "train from the ONNX export of the same network",
+        )
+    # A private copy: replaced weights are written into its buffers.
+    owned = bytearray(content)
+    try:
+        model = tflite.Model.GetRootAsModel(owned, 0)
+        if model.SubgraphsLength() != 1:
+            raise BadInputError(
+                f"the TFLite model has {model.SubgraphsLength()} subgraphs; one is supported",
+                "control flow (IF, WHILE) has no place on these targets",
+            )
+        subgraph = model.Subgraphs(0)
+        _replace(model, subgraph, weights)
+        _check_shapes(subgraph, shapes)
+        with quiet():
+            module = from_tflite(model, op_converter=_Converter)
+        outputs = [_tensor_name(subgraph, int(i)) for i in subgraph.OutputsAsNumpy()]
+    except LeptonError:
+        raise
+    except tvm.error.OpNotImplemented as error:
+        raise UnsupportedOperatorError(
+            "the TFLite model uses a form that can't be imported", *str(error).strip().splitlines()
+        ) from error
+    except DAMAGED as error:
+        raise BadInputError(
+            f"the TFLite model is truncated or damaged ({len(content)} bytes)",
+            f"found: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no detail'}",
+        ) from error
+    main = module["main"].without_attr("params").with_attr("output_names", outputs)
+    return tvm.IRModule({"main": main})
+
+
+class _Converter(OperatorConverter):  # type: ignore[misc]
+    """TVM's operator converter with the cures above."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.convert_map["AVERAGE_POOL_2D"] = self._average_pool
+
+    def check_unsupported_ops(self) -> None:
+        """Every unsupported operator at once, each with its layer; then the weights of dynamic range."""
+        operators = [self.subgraph.Operators(i) for i in range(self.subgraph.OperatorsLength())]
+        unsupported = [
+            f"layer '{self._layer(op)}' ({self.get_op_code_str(op)})"
+            for op in operators
+            if self.get_op_code_str(op) not in SUPPORTED
+        ]
+        if unsupported:
+            raise UnsupportedOperatorError(
+                f"the TFLite model has {len(unsupported)} unsupported operator"
+                + ("s" if len(unsupported) > 1 else ""),
+                *unsupported,
+                f"supported: {', '.join(SUPPORTED)}",
+            )
+        for op in operators:
+            if self.get_op_code_str(op) in WEIGHTED:
+                self._dequantise_dynamic_range(op)
+
+    def convert_op_to_relax(self) -> None:
+        """As TVM's, but each result is bound under its tensor's name at once."""
+        for index in range(self.subgraph.OperatorsLength()):
+            op = self.subgraph.Operators(index)
+            result = self.convert_map[self.get_op_code_str(op)](op=op)
+            if result is not None:
+                name = self._layer(op)
+                # A fused tensor lists the names of all it was fused from; the first is the outermost.
+                bound = self.bb.emit(result, name_hint=name.split(";")[0])
+                self.exp_tab.set_expr(name, bound)
+
+    def _layer(self, op: Any) -> str:
+        return _tensor_name(self.subgraph, int(op.Outputs(0)))
+
+    def _dequantise_dynamic_range(self, op: Any) -> None:
+        x, weight = self.get_input_tensors(op)[:2]
+        if x.qnn_params is not None or weight.qnn_params is None:
+            return
+        scale = weight.tensor.Quantization().ScaleAsNumpy().astype(np.float32)
+        values = self.get_tensor_value(weight).astype(np.float32)
+        if scale.size > 1:
+            extents = [1] * values.ndim
+            extents[int(weight.qnn_params["axis"])] = -1
+            scale = scale.reshape(extents)
+        name = _tensor_name(self.subgraph, weight.tensor_idx)
+        self.exp_tab.set_expr(name, relax.const((values * scale).astype(np.float32)))
+
+    def _average_pool(self, op: Any) -> Any:
+        x, y = self.get_input_tensors(op)[0], self.get_output_tensors(op)[0]
+        if x.qnn_params is None:
+            return self.convert_pool2d(op, "average")
+        options = tflite.Pool2DOptions()
+        options.Init(op.BuiltinOptions().Bytes, op.BuiltinOptions().Pos)
+        kernel = (options.FilterHeight(), options.FilterWidth())
+        stride = (options.StrideH(), options.StrideW())
+        padding = [0, 0, 0, 0]
+        if options.Padding() == tflite.Padding.SAME:
+            size = [int(n) for n in x.tensor.ShapeAsNumpy()[1:3]]
+            (top, bottom), (left, right) = (get_pad_value(*size_) for size_ in zip(size, kernel, stride))
+            padding = [top, left, bottom, right]
+        mean = relax.op.nn.avg_pool2d(
+            self.dequantize(self.get_expr(x.tensor_idx), x),
+            pool_size=kernel,
+            strides=stride,
+            padding=padding,
+            count_include_pad=False,
+            layout="NHWC",
+        )
+        mean = self.convert_fused_activation_function(mean, options.FusedActivationFunction())
+        return self.quantize(mean, y)
+
+
+def _tensor_name(subgraph: Any, index: int) -> str:
+    return str(subgraph.Tensors(index).Name().decode("utf-8"))
+
+
+def _replace(model: Any, subgraph: Any, weights: Mapping[str, Array]) -> None:
+    """Write trained weights over the float constants of the same name."""
+    places: dict[str, tuple[tuple[int, ...], Any]] = {}
+    for index in range(subgraph.TensorsLength()):
+        tensor = subgraph.Tensors(index)
+        buffer = model.Buffers(tensor.Buffer())
+        if tensor.Type() == tflite.TensorType.FLOAT32 and buffer is not None and buffer.DataLength():
+            shape = tuple(int(n) for n in tensor.ShapeAsNumpy()) if tensor.ShapeLength() else ()
+            places[_tensor_name(subgraph, index)] = (shape, buffer)
+    check_names(weights, {name: shape for name, (shape, _) in places.items()})
+    for name, array in weights.items():
+        shape, buffer = places[name]
+        buffer.DataAsNumpy()[:] = np.frombuffer(replacement(name, array, shape).tobytes(), np.uint8)
+
+
+def _check_shapes(subgraph: Any, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    fixed = {
+        _tensor_name(subgraph, int(i)): tuple(int(n) for n in subgraph.Tensors(int(i)).ShapeAsNumpy())
+        for i in subgraph.InputsAsNumpy()
+    }
+    for name, shape in shapes.items():
+        if name not in fixed:
+            raise BadInputError(
+                f"the model has no input '{name}'{nearest(name, fixed)}", f"inputs: {', '.join(fixed)}"
+            )
+        if tuple(shape) != fixed[name]:
+            raise BadInputError(
+                f"input '{name}' has the fixed shape {fixed[name]} in the TFLite file, {tuple(shape)} was asked"
+            )

@@ -1,0 +1,14 @@
+"""Relax module (float, or int8 spelled as quantize and dequantize) → Program.
+
+known.py        constants and parameters, read through reshape, permute and dequantize
+chain.py        one layer: core, bias, activation, quantize, clip
+lower_int8.py   a row an int8 layer; accumulators.py proves its sums fit int32
+lower_float.py  a row a float layer; windows.py: strides and padding of both
+draft.py        the Program being written; walk.py: from the results back to the inputs
+"""
+
+from __future__ import annotations
+
+from lepton_compilers.integerize.walk import integerize
+
+__all__ = ["integerize"]

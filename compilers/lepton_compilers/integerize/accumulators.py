@@ -1,0 +1,59 @@
+"""Weights and biases of int8 layers, and the proof that no int32 accumulator overflows."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lepton_compilers.integerize.known import Array, Known
+from lepton_sdk.program import Quantization
+from lepton_targets.errors import BadInputError
+
+BIAS_SCALE_TOLERANCE = 1e-4
+"""Relative: exporters compute sx · sw in other orders and precisions."""
+
+
+def int32_bias(layer: str, bias: Known | None, scales: Array) -> Array | None:
+    """The bias as int32 at scale sx · sw[c] (float32, [C]).
+
+    A dequantised int32 bias at that scale keeps its integers; one at another scale, or a float one, is
+    rounded to it. Raises BadInputError where it leaves int32.
+    """
+    if bias is None:
+        return None
+    if bias.values.dtype == np.int32 and bias.scales is not None and bias.zero == 0:
+        given = np.broadcast_to(bias.scales, scales.shape)
+        if np.allclose(given, scales, rtol=BIAS_SCALE_TOLERANCE, atol=0):
+            return np.broadcast_to(bias.values, scales.shape)
+    numbers = np.rint(np.broadcast_to(bias.real, scales.shape) / scales.astype(np.float64))
+    worst = int(np.argmax(np.abs(numbers)))
+    if not np.abs(numbers[worst]) < 2**31:
+        raise BadInputError(
+            f"layer '{layer}', channel {worst}: its bias {bias.real.reshape(-1)[worst]:g} is "
+            f"{numbers[worst]:.3g} steps of its accumulator, int32 holds {2**31 - 1}",
+            "its weights are tiny beside its bias: quantise it with wider weights, or keep it float",
+        )
+    return numbers.astype(np.int32)
+
+
+def check_weights(layer: str, weight: Array, bias: Array | None, x: Quantization) -> None:
+    """Refuse weights of −128, and accumulators that int32 may not hold.
+
+    weight: int8 [C, …]; bias: int32 [C]. Every partial sum, in any order, is bounded by
+    Σ|w| · max|x − zx| + |bias|, with max|x − zx| ≤ 255.
+    """
+    rows = weight.reshape(weight.shape[0], -1).astype(np.int64)
+    if (rows == -128).any():
+        channel = int(np.argwhere((rows == -128).any(axis=1))[0, 0])
+        raise BadInputError(
+            f"layer '{layer}', channel {channel}: a weight is −128; weights lie in −127 … 127",
+            "quantise with symmetric narrow-range weights, as the TFLite specification asks",
+        )
+    reach = max(127 - x.zero_point, x.zero_point + 128)
+    bound = np.abs(rows).sum(axis=1) * reach + (0 if bias is None else np.abs(bias.astype(np.int64)))
+    worst = int(np.argmax(bound))
+    if bound[worst] >= 2**31:
+        raise BadInputError(
+            f"layer '{layer}', channel {worst}: its accumulator can reach {int(bound[worst])}, "
+            f"int32 holds {2**31 - 1}",
+            f"the sum runs over {rows.shape[1]} products; split the layer, or keep it float",
+        )

@@ -1,0 +1,145 @@
+"""A Program while it is being written: names, tensors, variables, and the function it is written from."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from lepton_compilers.integerize.chain import tensor_quantization
+from lepton_compilers.integerize.known import Array, Known, known
+from lepton_compilers.passes.graph import DEQUANTIZE, Expr, Graph, Var, dtype, operator, shape
+from lepton_sdk.program import Function, Operation, Program, Quantization, Tensor, TensorId, Variable
+from lepton_sdk.program.operations import ClampTo, MaxPool2d, Pad, Reshape, Transpose
+from lepton_sdk.program.tensors import constant
+from lepton_targets.errors import BadInputError, UnsupportedOperatorError
+
+MOVES = (Reshape, Transpose, Pad, MaxPool2d, ClampTo)
+"""Operations whose output has its input's quantisation."""
+
+
+class Draft:
+    """Everything a lowering rule may ask of the Relax function and write to the Program."""
+
+    def __init__(
+        self, graph: Graph, inputs: int, parameters: Mapping[str, Array], output_names: Sequence[str]
+    ) -> None:
+        self.graph = graph
+        self.inputs = graph.parameters[:inputs]
+        self.parameters = parameters
+        self.tensors: dict[TensorId, Tensor] = {}
+        self._names: dict[Var, TensorId] = {}
+        self._taken: set[TensorId] = set()
+        self._variables: dict[str, Variable] = {}
+        for var in self.inputs:
+            self._name(var, str(var.name))
+        for var, name in zip(graph.results, output_names, strict=True):
+            if var not in self._names:
+                self._name(var, name)
+            elif var in self.inputs:
+                raise UnsupportedOperatorError(f"output '{name}' is the input '{self._names[var]}' unchanged")
+
+    @property
+    def trainable(self) -> bool:
+        """Whether parameters stay variables."""
+        return bool(self.parameters)
+
+    def _fresh(self, wanted: str) -> TensorId:
+        name, count = wanted, 1
+        while name in self._taken:
+            count += 1
+            name = f"{wanted}:{count}"
+        self._taken.add(name)
+        return name
+
+    def _name(self, var: Var, wanted: str) -> TensorId:
+        self._names[var] = name = self._fresh(wanted)
+        return name
+
+    def layer(self, var: Var) -> str:
+        """The name by which messages call what ends in `var`."""
+        return self._names.get(self.graph.resolve(var), str(var.name))
+
+    def tensor(self, var: Var, quantization: Quantization | None = None) -> TensorId:
+        """The tensor a variable is, made on first use; its quantisation may become known later."""
+        var = self.graph.resolve(var)
+        name = self._names.get(var) or self._name(var, str(var.name))
+        if name not in self.tensors:
+            self.tensors[name] = Tensor(name, shape(var), dtype(var), quantization)
+        elif quantization is not None:
+            self._quantise(name, quantization)
+        return name
+
+    def _quantise(self, name: TensorId, quantization: Quantization) -> None:
+        held = self.tensors[name].quantization
+        if held is not None and held != quantization:
+            raise BadInputError(f"tensor '{name}' is read with two quantisations: {held}, {quantization}")
+        self.tensors[name] = dataclasses.replace(self.tensors[name], quantization=quantization)
+
+    def constant(self, name: str, value: Array, quantization: Quantization | None = None) -> TensorId:
+        """A constant tensor under a fresh name."""
+        name = self._fresh(name)
+        self.tensors[name] = constant(name, value, quantization)
+        return name
+
+    def scratch(self, name: str, extents: tuple[int, ...], kind: str) -> TensorId:
+        """A tensor between two operations of one layer."""
+        name = self._fresh(name)
+        self.tensors[name] = Tensor(name, extents, kind)
+        return name
+
+    def known(self, expr: Expr) -> Known | None:
+        """What the compiler knows of an expression."""
+        return known(self.graph, self.parameters, expr)
+
+    def float_constant(self, name: str, what: Known) -> TensorId:
+        """A float constant, or the variable of a trainable parameter."""
+        if what.parameter is None:
+            return self.constant(name, what.real.astype(np.float32))
+        axes = what.source_axes
+        if what.parameter in self._variables:
+            variable = self._variables[what.parameter]
+            if variable.source_axes != axes or self.tensors[variable.tensor].shape != what.values.shape:
+                raise UnsupportedOperatorError(
+                    f"parameter '{what.parameter}' is shared by layers that hold it in different orders"
+                )
+            return variable.tensor
+        tensor = self.constant(what.parameter, what.values.astype(np.float32))
+        self._variables[what.parameter] = Variable(tensor, True, what.parameter, axes)
+        return tensor
+
+    def dequantised(self, expr: Expr) -> tuple[Var, Quantization] | None:
+        """The int8 tensor and quantisation behind `dequantize(x)`; None for anything else."""
+        return self.dequantised_call(self.graph.definition(expr))
+
+    def dequantised_call(self, definition: Expr | None) -> tuple[Var, Quantization] | None:
+        """The same of the call itself."""
+        if operator(definition) != DEQUANTIZE:
+            return None
+        source = self.graph.resolve(definition.args[0])
+        quantization = tensor_quantization(definition)
+        if quantization is None or dtype(source) != "int8" or self.known(source) is not None:
+            return None
+        return source, quantization
+
+    def program(self, operations: Sequence[Operation]) -> Program:
+        """The Program, its tensors in order of first use."""
+        self._spread_quantisation(operations)
+        inputs = tuple(self.tensor(var) for var in self.inputs)
+        outputs = tuple(self.tensor(var) for var in self.graph.results)
+        order = dict.fromkeys(inputs)
+        for op in operations:
+            order.update(dict.fromkeys((*op.inputs, *op.outputs)))
+        tensors = {name: self.tensors[name] for name in order}
+        variables = tuple(self._variables[name] for name in self.parameters if name in self._variables)
+        return Program({"infer": Function("infer", inputs, outputs, tuple(operations))}, tensors, variables)
+
+    def _spread_quantisation(self, operations: Sequence[Operation]) -> None:
+        """What only moves bytes has one quantisation on both ends, whichever end states it."""
+        for op in (*operations, *reversed(operations)):
+            if isinstance(op, MOVES):
+                x, y = self.tensors[op.x], self.tensors[op.y]
+                if x.dtype == "int8" and (x.quantization or y.quantization):
+                    self._quantise(op.x, x.quantization or y.quantization or Quantization((1.0,)))
+                    self._quantise(op.y, self.tensors[op.x].quantization or Quantization((1.0,)))

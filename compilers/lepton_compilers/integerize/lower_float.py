@@ -1,0 +1,204 @@
+"""float32 layers → operations: one row an operator in FLOAT."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from lepton_compilers.integerize.chain import Chain, activation_bounds
+from lepton_compilers.integerize.draft import Draft
+from lepton_compilers.integerize.known import Known
+from lepton_compilers.integerize.windows import is_nhwc_pool, padding, pair, pool_padding
+from lepton_compilers.passes.fold_constants import permute_axes
+from lepton_compilers.passes.graph import (
+    ADD,
+    AVERAGE_POOL,
+    CLIP,
+    CONV2D,
+    DEQUANTIZE,
+    MATMUL,
+    MAX_POOL,
+    PAD,
+    PERMUTE,
+    RELU,
+    RESHAPE,
+    SOFTMAX,
+    Expr,
+    Var,
+    integers,
+    shape,
+)
+from lepton_sdk.program import Clamp, Operation, TensorId
+from lepton_sdk.program.operations import (
+    Add,
+    AveragePool2d,
+    ClampTo,
+    Conv2d,
+    Dense,
+    DepthwiseConv2d,
+    Dequantize,
+    MaxPool2d,
+    Pad,
+    Relu,
+    Reshape,
+    Softmax,
+    Transpose,
+)
+
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+
+@dataclass(frozen=True, slots=True)
+class Lowered:
+    """The operations of a layer, and the variables they read."""
+
+    operations: tuple[Operation, ...]
+    reads: tuple[Var, ...]
+
+
+Rule = Callable[[Draft, Chain], "Lowered | None"]
+"""None: the layer has no such form."""
+
+
+def float_clamp(chain: Chain) -> Clamp | None:
+    """Bounds of the activation in float32; an open end is float32's largest number."""
+    if not chain.bounded:
+        return None
+    return Clamp(max(chain.low, -FLOAT32_MAX), min(chain.high, FLOAT32_MAX))
+
+
+def kernel(call: Expr, weight: Known) -> Known | None:
+    """OHWI for a convolution, HWC for a depthwise one, of weights HWIO or HWOI; None for other forms."""
+    a = call.attrs
+    layout, groups = str(a.kernel_layout), int(a.groups)
+    if str(a.data_layout) != "NHWC":
+        return None
+    if layout == "HWIO" and groups == 1:
+        return weight.moved(lambda w: w.transpose(3, 0, 1, 2))
+    if layout == "HWOI" and groups == shape(call.args[0])[3] == weight.values.shape[2]:
+        return weight.moved(lambda w: w.reshape(*w.shape[:2], -1))
+    return None
+
+
+def _accumulating(draft: Draft, chain: Chain) -> Lowered | None:
+    call = chain.core
+    weight = draft.known(call.args[1])
+    if weight is None or (
+        chain.operator == MATMUL and (len(shape(call.args[0])), weight.values.ndim) != (2, 2)
+    ):
+        return None
+    weight = kernel(call, weight) if chain.operator == CONV2D else weight.moved(np.transpose)
+    if weight is None:
+        return None
+    name, clamp, x, y = draft.layer(chain.result), float_clamp(chain), *_ends(draft, chain)
+    bias = draft.float_constant(f"{name}/bias", chain.bias) if chain.bias is not None else None
+    held = draft.float_constant(f"{name}/weight", weight)
+    if chain.operator == MATMUL:
+        return _one(Dense(x, held, bias, None, y, clamp), call.args[0])
+    a = call.attrs
+    kind = Conv2d if weight.values.ndim == 4 else DepthwiseConv2d
+    op = kind(x, held, bias, None, y, pair(a.strides), padding(call), pair(a.dilation), clamp)
+    return _one(op, call.args[0])
+
+
+def _add(draft: Draft, chain: Chain) -> Lowered | None:
+    names: list[TensorId] = []
+    reads: list[Var] = []
+    extents = shape(chain.result)
+    for operand in chain.core.args:
+        what = draft.known(operand)
+        if what is not None and what.parameter is None:
+            spread = what.moved(lambda v: np.broadcast_to(v, extents))
+            names.append(draft.float_constant(f"{draft.layer(chain.result)}/offset", spread))
+        elif shape(operand) == extents and what is None:
+            names.append(draft.tensor(operand))
+            reads.append(operand)
+        else:
+            return None
+    op = Add(names[0], names[1], draft.tensor(chain.result), float_clamp(chain))
+    return Lowered((op,), tuple(reads))
+
+
+def _pool(draft: Draft, chain: Chain) -> Lowered | None:
+    call = chain.core
+    if not is_nhwc_pool(call):
+        return None
+    kind = MaxPool2d if chain.operator == MAX_POOL else AveragePool2d
+    size, stride = pair(call.attrs.pool_size), pair(call.attrs.strides)
+    x, y = _ends(draft, chain)
+    op = kind(x, y, size, stride, pool_padding(call, shape(chain.result)), float_clamp(chain))
+    return _one(op, call.args[0])
+
+
+def _activation(draft: Draft, chain: Chain) -> Lowered | None:
+    low, high = activation_bounds(chain.core)
+    x, y = _ends(draft, chain)
+    if low == 0:
+        return _one(Relu(x, y, None if math.isinf(high) else high), chain.core.args[0])
+    return _one(ClampTo(x, y, Clamp(max(low, -FLOAT32_MAX), min(high, FLOAT32_MAX))), chain.core.args[0])
+
+
+def _softmax(draft: Draft, chain: Chain) -> Lowered | None:
+    if not last_axis(chain):
+        return None
+    x, y = _ends(draft, chain)
+    return _one(Softmax(x, None, y), chain.core.args[0])
+
+
+def last_axis(chain: Chain) -> bool:
+    """Whether a softmax runs over the last axis."""
+    return int(chain.core.attrs.axis) in (-1, len(shape(chain.result)) - 1)
+
+
+def move(draft: Draft, chain: Chain) -> Lowered | None:
+    """Reshape, transpose, pad: what moves elements, whatever their type."""
+    call = chain.core
+    x, y = _ends(draft, chain)
+    if chain.operator == RESHAPE:
+        return _one(Reshape(x, y), call.args[0])
+    if chain.operator == PERMUTE:
+        return _one(Transpose(x, y, permute_axes(call)), call.args[0])
+    if str(call.attrs.pad_mode) != "constant":
+        return None
+    return _one(pad(call, x, y, float(call.attrs.pad_value)), call.args[0])
+
+
+def pad(call: Expr, x: TensorId, y: TensorId, fill: float) -> Pad:
+    """A Pad of Relax's interleaved widths."""
+    widths = integers(call.attrs.pad_width)
+    return Pad(x, y, widths[::2], widths[1::2], fill)
+
+
+def _dequantize(draft: Draft, chain: Chain) -> Lowered | None:
+    source = draft.dequantised_call(chain.core)
+    if source is None:
+        return None
+    op = Dequantize(draft.tensor(*source), draft.tensor(chain.result))
+    return _one(op, source[0])
+
+
+def _ends(draft: Draft, chain: Chain) -> tuple[TensorId, TensorId]:
+    return draft.tensor(chain.core.args[0]), draft.tensor(chain.result)
+
+
+def _one(op: Operation, *reads: Var) -> Lowered:
+    return Lowered((op,), reads)
+
+
+FLOAT: Mapping[str, Rule] = {
+    CONV2D: _accumulating,
+    MATMUL: _accumulating,
+    ADD: _add,
+    MAX_POOL: _pool,
+    AVERAGE_POOL: _pool,
+    RELU: _activation,
+    CLIP: _activation,
+    SOFTMAX: _softmax,
+    RESHAPE: move,
+    PERMUTE: move,
+    PAD: move,
+    DEQUANTIZE: _dequantize,
+}

@@ -1,0 +1,249 @@
+"""Quantised layers → int8 operations: one row an operator in INT8. Formulas: docs/arithmetic.md.
+
+Each rule reads dequantize → core → quantize and answers None where that has no int8 form (a channel-wise
+activation, a float operand); integerize then keeps the layer in float between Dequantize and Quantize.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from lepton_compilers.integerize.accumulators import check_weights, int32_bias
+from lepton_compilers.integerize.chain import Chain, activation_bounds
+from lepton_compilers.integerize.draft import Draft
+from lepton_compilers.integerize.known import Array
+from lepton_compilers.integerize.lower_float import Lowered, Rule, kernel, last_axis, move, pad
+from lepton_compilers.integerize.windows import is_nhwc_pool, padding, pair, pool_padding
+from lepton_compilers.passes.fold_constants import permute_axes
+from lepton_compilers.passes.graph import (
+    ADD,
+    AVERAGE_POOL,
+    CLIP,
+    CONV2D,
+    DEQUANTIZE,
+    MATMUL,
+    MAX_POOL,
+    PAD,
+    PERMUTE,
+    RELU,
+    RESHAPE,
+    SOFTMAX,
+    number,
+    shape,
+)
+from lepton_sdk.program import Clamp, Operation, Quantization, arithmetic
+from lepton_sdk.program.operations import (
+    Add,
+    AveragePool2d,
+    ClampTo,
+    Conv2d,
+    Dense,
+    DepthwiseConv2d,
+    MaxPool2d,
+    Reshape,
+    Softmax,
+    Table,
+    Transpose,
+)
+
+SOFTMAX_OUTPUT = Quantization((1 / 256,), -128)
+ADD_RATIO_LOW, ADD_RATIO_HIGH = 2.0**-10, 2.0**8
+"""Operand scale over result scale for which the sum's 21-bit ratios fit int32 (XNNPACK's range as well)."""
+
+
+def integer_bounds(chain: Chain, quantization: Quantization) -> tuple[int, int]:
+    """The activation's real bounds, and any integer ones, in the result's own numbers."""
+    scale, zero = np.float32(quantization.scale), quantization.zero_point
+    low, high = (
+        int(np.clip(np.rint(np.float32(b) / scale) + zero, -128, 127)) for b in (chain.low, chain.high)
+    )
+    return max(low, chain.integer_low), max(min(high, chain.integer_high), max(low, chain.integer_low))
+
+
+def _clamp(chain: Chain, quantization: Quantization) -> Clamp | None:
+    low, high = integer_bounds(chain, quantization)
+    return None if (low, high) == (-128, 127) else Clamp(low, high)
+
+
+def _accumulating(draft: Draft, chain: Chain) -> Lowered | None:
+    call, out = chain.core, chain.quantization
+    source, weight = draft.dequantised(call.args[0]), draft.known(call.args[1])
+    if out is None or source is None or weight is None or weight.values.dtype != np.int8 or weight.zero:
+        return None
+    if chain.operator == MATMUL and (len(shape(call.args[0])), weight.values.ndim) != (2, 2):
+        return None
+    weight = kernel(call, weight) if chain.operator == CONV2D else weight.moved(np.transpose)
+    if weight is None:
+        return None
+    axis = 2 if weight.values.ndim == 3 else 0
+    scales = weight.channel_scales(axis)
+    if scales is None:
+        return None
+    name, (x, x_quantization) = draft.layer(chain.result), source
+    bias = int32_bias(name, chain.bias, np.float32(x_quantization.scale) * scales)
+    check_weights(name, np.moveaxis(weight.values, axis, 0), bias, x_quantization)
+    multiplier = arithmetic.requantise_multiplier(x_quantization.scale, scales, out.scale)
+    per_channel = Quantization(tuple(float(s) for s in scales), 0, axis)
+    accumulator = np.float32(x_quantization.scale) * scales
+    bias_scales = Quantization(tuple(float(s) for s in accumulator), 0, 0)
+    held = (
+        draft.constant(f"{name}/weight", weight.values, per_channel),
+        draft.constant(f"{name}/bias", bias, bias_scales) if bias is not None else None,
+        draft.constant(f"{name}/multiplier", multiplier),
+        draft.tensor(chain.result, out),
+    )
+    x_tensor, clamp = draft.tensor(x, x_quantization), _clamp(chain, out)
+    if chain.operator == MATMUL:
+        return Lowered((Dense(x_tensor, *held, clamp),), (x,))
+    a = call.attrs
+    kind = Conv2d if axis == 0 else DepthwiseConv2d
+    op = kind(x_tensor, *held, pair(a.strides), padding(call), pair(a.dilation), clamp)
+    return Lowered((op,), (x,))
+
+
+def _add(draft: Draft, chain: Chain) -> Lowered | None:
+    out = chain.quantization
+    sources = [draft.dequantised(operand) for operand in chain.core.args]
+    if out is None or sources[0] is None or sources[1] is None:
+        return None
+    (a, a_quantization), (b, b_quantization) = sources[0], sources[1]
+    ratios = [q.scale / out.scale for q in (a_quantization, b_quantization)]
+    fits = all(ADD_RATIO_LOW <= ratio < ADD_RATIO_HIGH for ratio in ratios)
+    if not fits or shape(a) != shape(b):
+        return None
+    names = draft.tensor(a, a_quantization), draft.tensor(b, b_quantization)
+    return Lowered((Add(*names, draft.tensor(chain.result, out), _clamp(chain, out)),), (a, b))
+
+
+def _pool(draft: Draft, chain: Chain) -> Lowered | None:
+    call, out = chain.core, chain.quantization
+    source = draft.dequantised(call.args[0])
+    if out is None or source is None or not is_nhwc_pool(call):
+        return None
+    x, x_quantization = source
+    if chain.operator == MAX_POOL and x_quantization != out:
+        return None
+    kind = MaxPool2d if chain.operator == MAX_POOL else AveragePool2d
+    size, stride = pair(call.attrs.pool_size), pair(call.attrs.strides)
+    ends = draft.tensor(x, x_quantization), draft.tensor(chain.result, out)
+    around = pool_padding(call, shape(chain.result))
+    return Lowered((kind(*ends, size, stride, around, _clamp(chain, out)),), (x,))
+
+
+def _softmax(draft: Draft, chain: Chain) -> Lowered | None:
+    source = draft.dequantised(chain.core.args[0])
+    plain = (chain.integer_low, chain.integer_high) == (-128, 127)
+    if source is None or chain.quantization != SOFTMAX_OUTPUT or not last_axis(chain) or not plain:
+        return None
+    x, x_quantization = source
+    table = draft.constant(
+        f"{draft.layer(chain.result)}/table", arithmetic.softmax_table(x_quantization.scale)
+    )
+    ends = draft.tensor(x, x_quantization), draft.tensor(chain.result, SOFTMAX_OUTPUT)
+    return Lowered((Softmax(ends[0], table, ends[1]),), (x,))
+
+
+def _activation(draft: Draft, chain: Chain) -> Lowered | None:
+    """A relu or clip on its own: a clamp where the numbers mean the same on both sides, else a table."""
+    out = chain.quantization
+    source = draft.dequantised(chain.core.args[0])
+    if out is None or source is None:
+        return None
+    x, x_quantization = source
+    low, high = activation_bounds(chain.core)
+    x_tensor, y = draft.tensor(x, x_quantization), draft.tensor(chain.result, out)
+    if x_quantization == out:
+        held = Chain(chain.result, chain.core, None, low, high, out, chain.integer_low, chain.integer_high)
+        return Lowered((ClampTo(x_tensor, y, Clamp(*integer_bounds(held, out))),), (x,))
+    real = np.clip(_reals(x_quantization), low, high)
+    return _table(draft, chain, x, x_quantization, real)
+
+
+def _requantise(draft: Draft, chain: Chain) -> Lowered | None:
+    """quantize(dequantize(x)): nothing but other numbers for the same reals."""
+    source = draft.dequantised_call(chain.core)
+    if source is None or chain.quantization is None:
+        return None
+    return _table(draft, chain, *source, _reals(source[1]))
+
+
+def _reals(quantization: Quantization) -> Array:
+    return (np.arange(-128, 128, dtype=np.float64) - quantization.zero_point) * quantization.scale
+
+
+def _table(
+    draft: Draft, chain: Chain, x: object, x_quantization: Quantization, real: Array
+) -> Lowered | None:
+    """y = table[x + 128], computed in float64 and rounded half to even."""
+    out = chain.quantization
+    if out is None:
+        return None
+    numbers = np.rint(real / out.scale) + out.zero_point
+    table = np.clip(numbers, chain.integer_low, chain.integer_high).astype(np.int8)
+    held = draft.constant(f"{draft.layer(chain.result)}/table", table)
+    op = Table(draft.tensor(x, x_quantization), held, draft.tensor(chain.result, out))
+    return Lowered((op,), (x,))
+
+
+def _moved(draft: Draft, chain: Chain) -> Lowered | None:
+    """dequantize → move → quantize at one quantisation moves the bytes."""
+    call, out = chain.core, chain.quantization
+    source = draft.dequantised(call.args[0])
+    plain = (chain.integer_low, chain.integer_high) == (-128, 127)
+    if out is None or source is None or source[1] != out or not plain:
+        return None
+    x, y = draft.tensor(source[0], out), draft.tensor(chain.result, out)
+    op: Operation
+    if chain.operator == RESHAPE:
+        op = Reshape(x, y)
+    elif chain.operator == PERMUTE:
+        op = Transpose(x, y, permute_axes(call))
+    else:
+        real = float(call.attrs.pad_value)
+        fill = int(np.clip(np.rint(real / out.scale) + out.zero_point, -128, 127))
+        if str(call.attrs.pad_mode) != "constant":
+            return None
+        op = pad(call, x, y, fill)
+    return Lowered((op,), (source[0],))
+
+
+def _integer_clip(draft: Draft, chain: Chain) -> Lowered | None:
+    x = chain.core.args[0]
+    clamp = Clamp(*(int(np.clip(number(a), -128, 127)) for a in chain.core.args[1:3]))
+    return Lowered((ClampTo(draft.tensor(x), draft.tensor(chain.result), clamp),), (x,))
+
+
+def _integer_max_pool(draft: Draft, chain: Chain) -> Lowered | None:
+    call = chain.core
+    if not is_nhwc_pool(call):
+        return None
+    size, stride = pair(call.attrs.pool_size), pair(call.attrs.strides)
+    ends = draft.tensor(call.args[0]), draft.tensor(chain.result)
+    op = MaxPool2d(*ends, size, stride, pool_padding(call, shape(chain.result)))
+    return Lowered((op,), (call.args[0],))
+
+
+INT8: Mapping[str, Rule] = {
+    CONV2D: _accumulating,
+    MATMUL: _accumulating,
+    ADD: _add,
+    MAX_POOL: _pool,
+    AVERAGE_POOL: _pool,
+    SOFTMAX: _softmax,
+    RELU: _activation,
+    CLIP: _activation,
+    DEQUANTIZE: _requantise,
+    RESHAPE: _moved,
+    PERMUTE: _moved,
+    PAD: _moved,
+}
+INTEGER_MOVES: Mapping[str, Rule] = {
+    RESHAPE: move,
+    PERMUTE: move,
+    PAD: move,
+    CLIP: _integer_clip,
+    MAX_POOL: _integer_max_pool,
+}
+"""Operators that importers apply to int8 tensors directly, without dequantize around them."""

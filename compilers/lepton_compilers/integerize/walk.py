@@ -1,0 +1,84 @@
+"""The walk from a function's results back to its inputs, a layer at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lepton_compilers.integerize.chain import Chain, read_chain
+from lepton_compilers.integerize.draft import Draft
+from lepton_compilers.integerize.lower_float import FLOAT, Lowered
+from lepton_compilers.integerize.lower_int8 import INT8, INTEGER_MOVES
+from lepton_compilers.passes.graph import QUANTIZE, Graph, Var, described, dtype, operands, operator, shape
+from lepton_sdk.program import Operation, Program
+from lepton_sdk.program.operations import Quantize
+from lepton_targets.errors import UnsupportedOperatorError
+
+
+def integerize(module: Any) -> Program:
+    """The Program of a Relax module's `main`, as its function `infer`.
+
+    What is quantised on all sides becomes int8 operations, what is not becomes float32 ones between
+    Dequantize and Quantize. Parameters that `main` takes beyond its inputs become trainable variables, and
+    activations then stay operations of their own. Raises UnsupportedOperatorError with every layer that
+    has no operation, BadInputError for weights the arithmetic can't take.
+    """
+    main = module["main"]
+    graph = Graph(main)
+    inputs = int(main.attrs["num_input"])
+    arrays = [tensor.numpy() for tensor in main.attrs["params"]] if "params" in main.attrs else []
+    parameters = {str(var.name): array for var, array in zip(graph.parameters[inputs:], arrays, strict=True)}
+    draft = Draft(graph, inputs, parameters, [str(name) for name in main.attrs["output_names"]])
+    needed = set(graph.results)
+    unsupported: list[str] = []
+    steps: list[tuple[Operation, ...]] = []
+    for binding in reversed(graph.bindings):
+        var = binding.var
+        if var not in needed or graph.resolve(var) is not var:
+            continue
+        lowered = _lowered(draft, var)
+        if lowered is None:
+            chain = read_chain(graph, parameters, var, draft.trainable)
+            core = chain.core if chain else binding.value
+            unsupported.append(f"layer '{draft.layer(var)}' ({_reason(core)})")
+            needed.update(v for v in operands(core) if draft.known(v) is None)
+            continue
+        steps.append(lowered.operations)
+        needed.update(graph.resolve(read) for read in lowered.reads)
+    if unsupported:
+        raise UnsupportedOperatorError(
+            f"the model has {len(unsupported)} layer{'s' if len(unsupported) > 1 else ''} with no operation",
+            *reversed(unsupported),
+            f"supported: {', '.join(sorted(name.removeprefix('relax.') for name in FLOAT))}",
+        )
+    return draft.program([op for step in reversed(steps) for op in step])
+
+
+def _lowered(draft: Draft, var: Var) -> Lowered | None:
+    chain = read_chain(draft.graph, draft.parameters, var, draft.trainable)
+    if chain is None:
+        return None
+    if dtype(var) == "float32":
+        rule = FLOAT.get(chain.operator)
+        return rule(draft, chain) if rule else None
+    if dtype(var) != "int8":
+        return None
+    if chain.quantization is None:
+        rule = INTEGER_MOVES.get(chain.operator)
+        return rule(draft, chain) if rule and dtype(chain.core.args[0]) == "int8" else None
+    rule = INT8.get(chain.operator)
+    return (rule(draft, chain) if rule else None) or _quantised_float(draft, chain)
+
+
+def _quantised_float(draft: Draft, chain: Chain) -> Lowered | None:
+    """A layer without an int8 form stays float; its result is quantised on the way out."""
+    definition = draft.graph.definition(chain.result)
+    if operator(definition) != QUANTIZE or dtype(definition.args[0]) != "float32":
+        return None
+    source = draft.graph.resolve(definition.args[0])
+    y = draft.tensor(chain.result, chain.quantization)
+    return Lowered((Quantize(draft.tensor(source), y),), (source,))
+
+
+def _reason(core: Any) -> str:
+    shapes = [str(shape(a)) for a in getattr(core, "args", ()) if dtype(a)]
+    return f"{described(core)} of {', '.join(shapes)}" if shapes else described(core)

@@ -1,0 +1,6 @@
+"""Rewrites of the Relax module, a file a pass.
+
+graph.py       reading a module: operators, constants, definitions, uses
+rewrite.py     changing one: a walk that asks the pass about every binding
+pipeline.py    the list of passes in their order; each pass says in its docstring why it stands there
+"""

@@ -1,0 +1,106 @@
+"""One form for what the importers write in several."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from tvm import relax
+
+from lepton_compilers.passes.fold_constants import permute_axes
+from lepton_compilers.passes.graph import (
+    AVERAGE_POOL,
+    CLIP,
+    PERMUTE,
+    RESHAPE,
+    Expr,
+    Var,
+    integers,
+    number,
+    operator,
+    shape,
+)
+from lepton_compilers.passes.rewrite import Rewriter, rewrite
+from lepton_compilers.passes.to_nhwc import permuted
+
+
+def canonicalise(module: Any) -> Any:
+    """Global means and maxima as pools, every change of shape as reshape, no move that moves nothing.
+
+    After to_nhwc, because a global pool's window is rows × columns of NHWC, and because that pass leaves
+    pairs of permutes behind; before quantisation, which would otherwise give each form its own numbers.
+    """
+    return rewrite(module, _visit)
+
+
+def _visit(rewriter: Rewriter, var: Var, old: Expr) -> Expr | None:
+    rule = RULES.get(operator(old) or "")
+    return rule(rewriter, var, old) if rule else None
+
+
+def _reshape(rewriter: Rewriter, var: Var, old: Expr) -> Expr:
+    """reshape(reshape(x)) is one reshape; one to the same shape is nothing."""
+    x = old.args[0]
+    while rewriter.graph.operator(x) in RESHAPES:
+        x = rewriter.graph.definition(x).args[0]
+    if shape(x) == shape(var):
+        return rewriter.mapped(x)
+    return relax.op.reshape(rewriter.mapped(x), list(shape(var)))
+
+
+def _permute(rewriter: Rewriter, var: Var, old: Expr) -> Expr:
+    """permute(permute(x)) is one permute, or nothing."""
+    x, axes = old.args[0], permute_axes(old)
+    while rewriter.graph.operator(x) == PERMUTE:
+        inner = rewriter.graph.definition(x)
+        axes = tuple(permute_axes(inner)[axis] for axis in axes)
+        x = inner.args[0]
+    if axes == tuple(range(len(axes))):
+        return rewriter.mapped(x)
+    return permuted(rewriter.mapped(x), axes)
+
+
+def _clip(rewriter: Rewriter, var: Var, old: Expr) -> Expr | None:
+    """clip to ±infinity is nothing; clip below at zero alone is relu."""
+    low, high = number(old.args[1]), number(old.args[2])
+    if np.isneginf(low) and np.isposinf(high):
+        return rewriter.mapped(old.args[0])
+    if low == 0 and np.isposinf(high) and str(var.ty.dtype) == "float32":
+        return relax.op.nn.relu(rewriter.mapped(old.args[0]))
+    return None
+
+
+def _global_pool(rewriter: Rewriter, var: Var, old: Expr) -> Expr | None:
+    extents = shape(old.args[0])
+    if len(extents) != 4 or sorted(a % 4 for a in integers(old.attrs.axis)) != [1, 2]:
+        return None
+    pool = relax.op.nn.avg_pool2d if operator(old) == "relax.mean" else relax.op.nn.max_pool2d
+    size = extents[1:3]
+    y = pool(rewriter.mapped(old.args[0]), pool_size=size, strides=size, layout="NHWC")
+    if len(shape(var)) == 4:
+        return y
+    return relax.op.reshape(rewriter.emit(y, f"{var.name}/pool"), list(shape(var)))
+
+
+def _average_pool(rewriter: Rewriter, var: Var, old: Expr) -> Expr | None:
+    """A mean that counts padded zeros is a pad, then a mean without padding."""
+    a = old.attrs
+    top, left, bottom, right = integers(a.padding)
+    if not bool(a.count_include_pad) or not any((top, left, bottom, right)) or bool(a.ceil_mode):
+        return None
+    widths = [0, 0, top, bottom, left, right, 0, 0]
+    padded = rewriter.emit(relax.op.nn.pad(rewriter.mapped(old.args[0]), widths), f"{var.name}/pad")
+    size, stride = integers(a.pool_size), integers(a.strides)
+    return relax.op.nn.avg_pool2d(padded, pool_size=size, strides=stride, layout="NHWC")
+
+
+RESHAPES = (RESHAPE, "relax.squeeze", "relax.expand_dims", "relax.nn.batch_flatten")
+RULES: Mapping[str, Callable[[Rewriter, Var, Expr], Expr | None]] = {
+    **dict.fromkeys(RESHAPES, _reshape),
+    PERMUTE: _permute,
+    CLIP: _clip,
+    AVERAGE_POOL: _average_pool,
+    "relax.mean": _global_pool,
+    "relax.max": _global_pool,
+}

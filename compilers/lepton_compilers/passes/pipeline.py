@@ -1,0 +1,74 @@
+"""The front half of the compiler as a list of passes, and how the list is run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lepton_compilers.passes.absorb_flatten import absorb_flatten
+from lepton_compilers.passes.canonicalise import canonicalise
+from lepton_compilers.passes.fold_batch_norm import fold_batch_norm
+from lepton_compilers.passes.fold_constants import fold_constants
+from lepton_compilers.passes.graph import bindings, described
+from lepton_compilers.passes.to_nhwc import to_nhwc
+
+if TYPE_CHECKING:
+    from lepton_compilers.quantize.config import QuantizationConfig
+
+Pass = Callable[[Any], Any]
+"""Relax module → Relax module."""
+
+
+@dataclass(frozen=True, slots=True)
+class PassRecord:
+    """What one pass did: its name, its time, the change of the module in words."""
+
+    name: str
+    seconds: float
+    change: str
+
+
+def front_half(
+    config: QuantizationConfig | None, calibration: Mapping[str, npt.NDArray[np.generic]] | None
+) -> tuple[Pass, ...]:
+    """From the importer's Relax module to one that can be made into a Program.
+
+    There is no pass for dead code (every rewrite leaves it behind) and none that gives each use its own
+    dequantize: integerize reads through shared ones.
+    """
+    tidy: tuple[Pass, ...] = (fold_constants, fold_batch_norm, to_nhwc, canonicalise, absorb_flatten)
+    if config is None:
+        return tidy
+    from lepton_compilers.quantize.quantise import quantise
+
+    return (*tidy, quantise(config, calibration))
+
+
+def run_passes(module: Any, passes: Sequence[Pass], explain: list[PassRecord] | None = None) -> Any:
+    """The module after every pass in turn; `explain` collects a record of each."""
+    for apply in passes:
+        start = time.perf_counter()
+        after = apply(module)
+        seconds = time.perf_counter() - start
+        if explain is not None:
+            name = getattr(apply, "__name__", type(apply).__name__)
+            explain.append(PassRecord(name, seconds, _change(module, after)))
+        module = after
+    return module
+
+
+def _change(before: Any, after: Any) -> str:
+    """The operators that came (+) and went (−), or that nothing changed."""
+    counts: dict[str, int] = {}
+    for module, sign in ((before, -1), (after, 1)):
+        for binding in bindings(module["main"]):
+            name = described(binding.value)
+            if name not in ("Var", "DataflowVar"):
+                counts[name] = counts.get(name, 0) + sign
+    moved = [f"{'+' if n > 0 else '−'}{abs(n)} {name}" for name, n in sorted(counts.items()) if n]
+    return ", ".join(moved) or "no operator came or went"

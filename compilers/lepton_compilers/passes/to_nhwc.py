@@ -1,0 +1,148 @@
+"""ONNX feature maps are NCHW, a Program's are NHWC: turn the operators, not the data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tvm
+from tvm import relax
+
+from lepton_compilers.passes.graph import (
+    ADD,
+    AVERAGE_POOL,
+    CLIP,
+    CONV2D,
+    DEQUANTIZE,
+    MAX_POOL,
+    PAD,
+    QUANTIZE,
+    RELU,
+    Expr,
+    Var,
+    integers,
+    is_constant,
+    is_var,
+    operator,
+    shape,
+    value,
+)
+from lepton_compilers.passes.rewrite import Rewriter, rewrite
+
+TO_NHWC, TO_NCHW = (0, 2, 3, 1), (0, 3, 1, 2)
+REDUCTIONS = ("relax.mean", "relax.max")
+ELEMENTWISE = (RELU, CLIP, ADD, QUANTIZE, DEQUANTIZE)
+
+
+def to_nhwc(module: Any) -> Any:
+    """Convolutions and pools in NHWC with kernels HWIO (HWOI depthwise); what follows them turns along.
+
+    Before quantisation, so that quantize and dequantize never stand between a permute and its convolution.
+    TVM's ConvertLayout stops at clip, at rank-1 biases and at quantize, and leaves permutes there; this
+    walk keeps both forms of every turned map and emits the NCHW one only where something asks for it.
+    Permutes that move nothing (one channel, one pixel) are reshapes.
+    """
+    turned: dict[Var, Expr] = {}
+
+    def visit(rewriter: Rewriter, var: Var, old: Expr) -> Expr | None:
+        answer = _turned(rewriter, turned, var, old)
+        if answer is None:
+            return None
+        turned[var] = rewriter.emit(answer, var.name)
+        if len(shape(turned[var])) != 4:
+            return turned[var]
+        return permuted(turned[var], TO_NCHW)
+
+    return rewrite(module, visit)
+
+
+def permuted(expr: Expr, axes: tuple[int, ...]) -> Expr:
+    """permute_dims, or the reshape that does the same where only extents of one move."""
+    extents = shape(expr)
+    if [a for a in axes if extents[a] != 1] == [a for a in range(len(axes)) if extents[a] != 1]:
+        return relax.op.reshape(expr, [extents[a] for a in axes])
+    return relax.op.permute_dims(expr, list(axes))
+
+
+def _turned(rewriter: Rewriter, turned: dict[Var, Expr], var: Var, old: Expr) -> Expr | None:
+    """The NHWC form of a binding, or None where it stays as it is."""
+    name = operator(old)
+
+    def nhwc(expr: Expr) -> Expr:
+        expr = rewriter.graph.resolve(expr)
+        if is_constant(expr):
+            array = value(expr)
+            if array.ndim > 1 or array.size > 1:
+                array = array.reshape((1,) * (4 - array.ndim) + array.shape).transpose(TO_NHWC)
+            return relax.const(np.ascontiguousarray(array))
+        if expr not in turned:
+            turned[expr] = rewriter.emit(permuted(rewriter.mapped(expr), TO_NHWC), f"{expr.name}/nhwc")
+        return turned[expr]
+
+    if name == CONV2D and str(old.attrs.data_layout) == "NCHW":
+        weight, layout = _kernel(rewriter, old)
+        a = old.attrs
+        return relax.op.nn.conv2d(
+            nhwc(old.args[0]),
+            weight,
+            strides=integers(a.strides),
+            padding=integers(a.padding),
+            dilation=integers(a.dilation),
+            groups=int(a.groups),
+            data_layout="NHWC",
+            kernel_layout=layout,
+        )
+    if name in (MAX_POOL, AVERAGE_POOL) and str(old.attrs.layout) == "NCHW":
+        a = old.attrs
+        pool = relax.op.nn.max_pool2d if name == MAX_POOL else relax.op.nn.avg_pool2d
+        return pool(
+            nhwc(old.args[0]),
+            pool_size=integers(a.pool_size),
+            strides=integers(a.strides),
+            padding=integers(a.padding),
+            dilation=integers(a.dilation),
+            ceil_mode=bool(a.ceil_mode),
+            count_include_pad=bool(a.count_include_pad),
+            layout="NHWC",
+        )
+    follows = any(rewriter.graph.resolve(a) in turned for a in getattr(old, "args", ()) if is_var(a))
+    if not follows:
+        return None
+    if name in REDUCTIONS and sorted(integers(old.attrs.axis)) in ([2, 3], [-2, -1]):
+        reduce = relax.op.mean if name == "relax.mean" else relax.op.max
+        return reduce(nhwc(old.args[0]), axis=[1, 2], keepdims=bool(old.attrs.keepdims))
+    if len(shape(var)) != 4:
+        return None
+    if name == PAD:
+        widths = integers(old.attrs.pad_width)
+        pairs = [widths[2 * axis : 2 * axis + 2] for axis in TO_NHWC]
+        flat = [w for pair in pairs for w in pair]
+        return relax.op.nn.pad(nhwc(old.args[0]), flat, str(old.attrs.pad_mode), float(old.attrs.pad_value))
+    if name in ELEMENTWISE:
+        data = 2 if name == ADD else 1
+        if name in (QUANTIZE, DEQUANTIZE) and value(old.args[1]).size > 1:
+            return None
+        arguments = [nhwc(a) for a in old.args[:data]] + list(old.args[data:])
+        return tvm.ir.Call(old.op, arguments, old.attrs, old.ty_args)
+    return None
+
+
+def _kernel(rewriter: Rewriter, conv: Expr) -> tuple[Expr, str]:
+    """HWIO from OIHW; HWOI [kh, kw, C, multiplier] where each group is one input channel.
+
+    Works on constants, dequantised constants' results and trainable parameters alike: it only permutes.
+    """
+    weight = rewriter.mapped(conv.args[1])
+    out, inner, kh, kw = shape(weight)
+    channels, groups = shape(conv.args[0])[1], int(conv.attrs.groups)
+    if groups > 1 and groups == channels and inner == 1:
+        if is_constant(weight):
+            array = value(weight).reshape(channels, out // channels, kh, kw).transpose(2, 3, 0, 1)
+            return relax.const(np.ascontiguousarray(array)), "HWOI"
+        moved = rewriter.emit(relax.op.permute_dims(weight, [2, 3, 0, 1]))
+        if out == channels:
+            return moved, "HWOI"
+        return rewriter.emit(relax.op.reshape(moved, [kh, kw, channels, out // channels])), "HWOI"
+    if is_constant(weight):
+        return relax.const(np.ascontiguousarray(value(weight).transpose(2, 3, 1, 0))), "HWIO"
+    return rewriter.emit(relax.op.permute_dims(weight, [2, 3, 1, 0])), "HWIO"
