@@ -8,12 +8,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lepton_sdk.bundle.manifest import FunctionInterface, TensorSpec
 from lepton_targets.errors import BadInputError
+from lepton_targets.record import Record
 
 if TYPE_CHECKING:
     from lepton_sdk.session import Session
@@ -22,7 +23,7 @@ _BATCH_SECONDS = 2e-3
 _LEAST_BATCHES = 5
 
 
-class Latency(NamedTuple):
+class Latency(Record):
     """Microseconds a call, over batches of calls; samples: number of batches."""
 
     min: float

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lepton_sdk.bundle.manifest import TensorSpec
 from lepton_targets.errors import SelfTestError, UnavailableError
+from lepton_targets.record import Record
 
 if TYPE_CHECKING:
     from lepton_sdk.session import Session
 
 
-class SelfTestResult(NamedTuple):
+class SelfTestResult(Record):
     """vectors run, output values compared, and the largest difference among outputs that have a tolerance."""
 
     vectors: int

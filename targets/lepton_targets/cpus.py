@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+
+from lepton_targets.record import Record
 
 
 class Isa(enum.StrEnum):
@@ -18,8 +19,7 @@ class Isa(enum.StrEnum):
     RVV = "rvv"
 
 
-@dataclass(frozen=True, slots=True)
-class Cpu:
+class Cpu(Record):
     """A CPU, or the least of a family.
 
     machine: what `uname -m` prints there. features: what Linux must list in /proc/cpuinfo for its code to

@@ -5,16 +5,14 @@ Reader and writer both check it, so that an engine may use offsets and names wit
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 
 from lepton_sdk.bundle import format as layout
 from lepton_sdk.bundle.manifest import Artifact, GoldenRecord, Manifest, Segment, TensorSpec
+from lepton_sdk.bundle.parsing import is_identifier
 from lepton_targets.errors import BundleFormatError, nearest
 
 PROGRAM = "program"
-
-_FUNCTION_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
 def check_consistency(manifest: Manifest) -> None:
@@ -28,7 +26,7 @@ def check_consistency(manifest: Manifest) -> None:
     if not manifest.functions:
         raise BundleFormatError("the manifest has no functions; a bundle has at least 'infer'")
     for name, function in manifest.functions.items():
-        if not _FUNCTION_NAME.fullmatch(name):
+        if not is_identifier(name) or name != name.lower():
             raise BundleFormatError(
                 f"the manifest's function name {name!r} is not in lower case letters, digits and _"
             )

@@ -13,9 +13,16 @@ from typing import Any
 
 OPENSSL_FROM_BYTES = 2 << 20
 
+_HEX_DIGITS = "0123456789abcdef"
+
 
 def _builtin() -> Callable[[Any], Any]:
     return getattr(importlib.import_module("_sha2" if sys.version_info >= (3, 12) else "_sha256"), "sha256")  # type: ignore[no-any-return]  # noqa: B009
+
+
+def is_hex(text: str, low: int, high: int | None = None) -> bool:
+    """Whether `text` is `low` (or up to `high`) lower-case hexadecimal digits."""
+    return low <= len(text) <= (high or low) and not text.strip(_HEX_DIGITS)
 
 
 def sha256_hex(content: bytes | memoryview) -> str:

@@ -13,9 +13,9 @@ list of segments that were left out. The manifest's offsets are those of the ful
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
 
 from lepton_targets.errors import BundleFormatError, NewerFormatError
+from lepton_targets.record import Record
 
 MAJOR = 1
 MINOR = 0
@@ -36,7 +36,7 @@ RANK_LIMIT = 8
 COUNT_LIMIT = 65_536
 
 
-class Header(NamedTuple):
+class Header(Record):
     """The first 24 bytes."""
 
     major: int

@@ -1,8 +1,6 @@
 """What a bundle's bytes are: immutable typed values, one field for each key of the manifest's JSON.
 
-They are named tuples because a device makes them at every start: defining a frozen dataclass costs six times
-as long, which for these would be the whole time a first inference may take. `x._replace(field=…)` gives a
-changed copy.
+They are Records, for a device makes them at every start.
 """
 
 from __future__ import annotations
@@ -10,23 +8,24 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from lepton_sdk.bundle import format as layout
+from lepton_targets.record import Record
 
 ITEM_BYTES = {"bool": 1, "int8": 1, "uint8": 1, "int16": 2, "int32": 4, "float32": 4, "int64": 8}
 KINDS = ("float32", "int8", "mixed")
 SOURCE_FORMATS = ("onnx", "tflite", "torch")
 
 
-class FormatVersion(NamedTuple):
+class FormatVersion(Record):
     """Version of the file format: a newer minor is readable, a newer major is not."""
 
     major: int = layout.MAJOR
     minor: int = layout.MINOR
 
 
-class Quantization(NamedTuple):
+class Quantization(Record):
     """real = scale · (integer − zero_point); one scale, or one a channel along `axis`."""
 
     scales: tuple[float, ...]
@@ -34,7 +33,7 @@ class Quantization(NamedTuple):
     axis: int | None = None
 
 
-class TensorSpec(NamedTuple):
+class TensorSpec(Record):
     """An input or output of a function: a dense array in C order.
 
     tolerance: largest absolute difference allowed in a float output; None where bytes must be equal.
@@ -55,14 +54,14 @@ class TensorSpec(NamedTuple):
         return f"{self.name}: {self.dtype}[{','.join(map(str, self.shape))}]"
 
 
-class FunctionInterface(NamedTuple):
+class FunctionInterface(Record):
     """What a function takes and gives, in the order of its arguments."""
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
 
 
-class VariableSpec(NamedTuple):
+class VariableSpec(Record):
     """A tensor that lives between calls.
 
     source_name, source_axes: `transpose(value, source_axes)` is the source model's parameter of that name.
@@ -81,14 +80,14 @@ class VariableSpec(NamedTuple):
         return math.prod(self.shape) * ITEM_BYTES[self.dtype]
 
 
-class ModelSource(NamedTuple):
+class ModelSource(Record):
     """The file that was compiled: equal hashes pair a model's float, trainable and int8 bundles."""
 
     source_format: str
     source_sha256: str
 
 
-class Provenance(NamedTuple):
+class Provenance(Record):
     """What made the bundle; never a path, a key or a time. options: plain JSON values."""
 
     compiler: str
@@ -96,14 +95,14 @@ class Provenance(NamedTuple):
     options: Mapping[str, Any]
 
 
-class EntryPoint(NamedTuple):
+class EntryPoint(Record):
     """A compiled function: the exported symbol and the working memory it wants, 64-byte aligned."""
 
     symbol: str
     arena_bytes: int
 
 
-class VariableBlock(NamedTuple):
+class VariableBlock(Record):
     """All variables in one block: the segment with the first values, and each variable's offset in it."""
 
     segment: str
@@ -111,7 +110,7 @@ class VariableBlock(NamedTuple):
     offsets: Mapping[str, int]
 
 
-class Artifact(NamedTuple):
+class Artifact(Record):
     """Machine code for one target: segments by name, functions by name."""
 
     target: str
@@ -127,7 +126,7 @@ class Artifact(NamedTuple):
         return tuple(name for name in names if name is not None)
 
 
-class GoldenRecord(NamedTuple):
+class GoldenRecord(Record):
     """Where one golden vector stands: (offset, bytes) inside `segment`, for every input and output."""
 
     function: str
@@ -136,7 +135,7 @@ class GoldenRecord(NamedTuple):
     outputs: Mapping[str, tuple[int, int]]
 
 
-class Segment(NamedTuple):
+class Segment(Record):
     """A run of bytes: offset from the full file's start, length, SHA-256."""
 
     name: str
@@ -145,7 +144,7 @@ class Segment(NamedTuple):
     sha256: str
 
 
-class Manifest(NamedTuple):
+class Manifest(Record):
     """Everything a bundle says about itself. Its JSON bytes are what is signed."""
 
     name: str
@@ -179,8 +178,8 @@ def canonical_json(value: Any) -> bytes:
 
 
 def _plain(value: Any) -> Any:
-    if hasattr(value, "_asdict"):
-        return {key: _plain(item) for key, item in value._asdict().items()}
+    if isinstance(value, Record):
+        value = value.as_dict()
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, tuple | list):

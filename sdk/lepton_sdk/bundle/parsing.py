@@ -7,11 +7,11 @@ add keys that an older reader can do without.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from lepton_sdk.bundle import format as layout
+from lepton_sdk.bundle.digest import is_hex
 from lepton_sdk.bundle.manifest import (
     ITEM_BYTES,
     KINDS,
@@ -31,11 +31,10 @@ from lepton_sdk.bundle.manifest import (
     VariableSpec,
 )
 from lepton_targets.errors import BundleFormatError, NewerFormatError
+from lepton_targets.record import Record
 
 T = TypeVar("T")
 
-_SYMBOL = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 _LARGEST = (1 << 63) - 1
 _LARGEST_FLOAT = 3.4028234663852886e38
 
@@ -64,10 +63,10 @@ class Fields:
 
     __slots__ = ("_values", "_where", "tolerant")
 
-    def __init__(self, value: Any, where: str, known: type[NamedTuple] | None, tolerant: bool) -> None:
+    def __init__(self, value: Any, where: str, known: type[Record] | None, tolerant: bool) -> None:
         if not isinstance(value, dict):
             raise BundleFormatError(f"the manifest's {where} is {_shown(value)}; an object is expected")
-        if known is not None and not tolerant and (unknown := set(value) - set(known._fields)):
+        if known is not None and not tolerant and (unknown := set(value) - set(known.fields())):
             raise BundleFormatError(f"the manifest's {where} has the unknown key '{min(unknown)}'")
         self._values: dict[str, Any] = value
         self._where = where
@@ -94,10 +93,10 @@ class Fields:
             raise self.wrong(name, "text of 1 to 512 printable characters")
         return value
 
-    def matching(self, name: str, pattern: re.Pattern[str], expected: str) -> str:
+    def matching(self, name: str, accept: Callable[[str], bool], expected: str) -> str:
         """A string of that form."""
         value = self.text(name)
-        if not pattern.fullmatch(value):
+        if not accept(value):
             raise self.wrong(name, expected)
         return value
 
@@ -162,13 +161,13 @@ class Fields:
             raise self.wrong(name, "an object")
         return value
 
-    def one(self, name: str, kind: type[NamedTuple], parse: Callable[[Fields], T]) -> T:
+    def one(self, name: str, kind: type[Record], parse: Callable[[Fields], T]) -> T:
         """An object of that kind."""
         if name not in self._values:
             raise self.wrong(name, "an object")
         return parse(Fields(self._values[name], f"{self._where}.{name}", kind, self.tolerant))
 
-    def many(self, name: str, kind: type[NamedTuple], parse: Callable[[Fields], T]) -> tuple[T, ...]:
+    def many(self, name: str, kind: type[Record], parse: Callable[[Fields], T]) -> tuple[T, ...]:
         """A list of objects of that kind."""
         values = self._list(name, layout.COUNT_LIMIT, lambda v: True, "objects")
         return tuple(
@@ -176,7 +175,7 @@ class Fields:
             for i, value in enumerate(values)
         )
 
-    def named(self, name: str, kind: type[NamedTuple], parse: Callable[[Fields], T]) -> dict[str, T]:
+    def named(self, name: str, kind: type[Record], parse: Callable[[Fields], T]) -> dict[str, T]:
         """An object of objects of that kind, by name."""
         return {
             key: parse(Fields(value, f"{self._where}.{name}.{key}", kind, self.tolerant))
@@ -306,7 +305,7 @@ def _artifact(f: Fields) -> Artifact:
 
 
 def _entry_point(f: Fields) -> EntryPoint:
-    symbol = f.matching("symbol", _SYMBOL, "a C identifier")
+    symbol = f.matching("symbol", is_identifier, "a C identifier")
     return EntryPoint(symbol, f.integer("arena_bytes", 0, layout.ARENA_LIMIT_BYTES))
 
 
@@ -341,7 +340,12 @@ def _bounded(f: Fields, tensor: S) -> S:
 
 
 def _sha256(f: Fields, name: str) -> str:
-    return f.matching(name, _SHA256, "a SHA-256 in 64 lower-case hexadecimal digits")
+    return f.matching(name, lambda text: is_hex(text, 64), "a SHA-256 in 64 lower-case hexadecimal digits")
+
+
+def is_identifier(text: str) -> bool:
+    """Whether C and Python take `text` for a name."""
+    return text.isascii() and text.isidentifier() and len(text) <= 128
 
 
 def _is_size(value: Any) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from lepton_sdk.bundle.manifest import Artifact, GoldenRecord, Manifest, Segment
 from lepton_sdk.bundle.parsing import parse_manifest
 from lepton_sdk.bundle.trailer import Signature, Trailer, parse_trailer
 from lepton_targets.errors import BadInputError, BundleFormatError, UnavailableError, nearest
+from lepton_targets.record import Record
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from lepton_sdk.program import Program
 
 
-class GoldenVector(NamedTuple):
+class GoldenVector(Record):
     """Inputs of a function and the outputs every target must give for them; read-only arrays by name."""
 
     function: str
@@ -54,7 +55,8 @@ class Bundle:
                 f"its SHA-256 is {found}, not {self._trailer.manifest_sha256}",
             )
         self.manifest: Manifest = parse_manifest(self._manifest_bytes)
-        if (header.major, header.minor) != self.manifest.format:
+        version = self.manifest.format
+        if (header.major, header.minor) != (version.major, version.minor):
             raise BundleFormatError("the bundle's header and manifest state different format versions")
         check_consistency(self.manifest)
         self._places = _place(self.manifest, self._trailer, end, trailer_at, content)

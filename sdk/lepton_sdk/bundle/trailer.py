@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from typing import NamedTuple
-
+from lepton_sdk.bundle.digest import is_hex
 from lepton_sdk.bundle.manifest import canonical_json
 from lepton_sdk.bundle.parsing import parse_json
 from lepton_targets.errors import BundleFormatError
+from lepton_targets.record import Record
 
 ED25519 = "ed25519"
 SIGNATURE_LIMIT = 64
 
-_FORMS = {
-    "algorithm": re.compile(r"[a-z0-9-]{1,32}"),
-    "key_id": re.compile(r"[0-9a-f]{16}"),
-    "signature": re.compile(r"(?:[0-9a-f]{2}){1,1024}"),
-}
-_DIGEST = re.compile(r"[0-9a-f]{64}")
 
-
-class Signature(NamedTuple):
+class Signature(Record):
     """A detached signature over the manifest's bytes. key_id: 16 hexadecimal digits; signature: likewise."""
 
     algorithm: str
@@ -28,7 +20,7 @@ class Signature(NamedTuple):
     signature: str
 
 
-class Trailer(NamedTuple):
+class Trailer(Record):
     """segments: names of those present, in the manifest's order. manifest_sha256: the bundle's identity."""
 
     manifest_sha256: str
@@ -41,7 +33,7 @@ class Trailer(NamedTuple):
             {
                 "manifest_sha256": self.manifest_sha256,
                 "segments": list(self.segments),
-                "signatures": [signature._asdict() for signature in self.signatures],
+                "signatures": [signature.as_dict() for signature in self.signatures],
             }
         )
 
@@ -49,10 +41,10 @@ class Trailer(NamedTuple):
 def parse_trailer(content: bytes) -> Trailer:
     """Raises BundleFormatError for anything but the three keys with values of their form."""
     document = parse_json(content, "trailer")
-    if not isinstance(document, dict) or document.keys() != set(Trailer._fields):
-        raise _wrong(f"it must hold exactly {', '.join(Trailer._fields)}")
-    manifest_sha256, segments, signatures = (document[name] for name in Trailer._fields)
-    if not isinstance(manifest_sha256, str) or not _DIGEST.fullmatch(manifest_sha256):
+    if not isinstance(document, dict) or document.keys() != set(Trailer.fields()):
+        raise _wrong(f"it must hold exactly {', '.join(Trailer.fields())}")
+    manifest_sha256, segments, signatures = (document[name] for name in Trailer.fields())
+    if not isinstance(manifest_sha256, str) or not is_hex(manifest_sha256, 64):
         raise _wrong("its manifest hash is not 64 hexadecimal digits")
     if not isinstance(segments, list) or not all(isinstance(name, str) for name in segments):
         raise _wrong("its list of segments is no list of names")
@@ -62,12 +54,16 @@ def parse_trailer(content: bytes) -> Trailer:
 
 
 def _signature(entry: object) -> Signature:
-    if not isinstance(entry, dict) or entry.keys() != _FORMS.keys():
-        raise _wrong(f"a signature must hold exactly {', '.join(_FORMS)}")
-    for name, form in _FORMS.items():
-        if not isinstance(entry[name], str) or not form.fullmatch(entry[name]):
-            raise _wrong(f"a signature's {name} has not the form {form.pattern}")
-    return Signature(**entry)
+    if not isinstance(entry, dict) or entry.keys() != set(Signature.fields()):
+        raise _wrong(f"a signature must hold exactly {', '.join(Signature.fields())}")
+    if not all(isinstance(value, str) for value in entry.values()):
+        raise _wrong("a signature's fields must be texts")
+    signature = Signature(**entry)
+    if not 0 < len(signature.algorithm) <= 32:
+        raise _wrong("a signature's algorithm is no name of up to 32 characters")
+    if not is_hex(signature.key_id, 16) or not is_hex(signature.signature, 2, 2048):
+        raise _wrong("a signature's key id or bytes are not in hexadecimal digits")
+    return signature
 
 
 def _wrong(what: str) -> BundleFormatError:

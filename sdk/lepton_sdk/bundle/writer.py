@@ -51,16 +51,16 @@ def place_segments(manifest: Manifest, segments: Mapping[str, bytes]) -> Manifes
         Segment(name, 0, len(content), hashlib.sha256(content).hexdigest())
         for name, content in sorted(segments.items())
     ]
-    placed = manifest._replace(segments=tuple(unplaced))
+    placed = manifest.replace(segments=tuple(unplaced))
     # The offsets' digits are part of what they are offsets behind; a pass can only lengthen them: it settles.
     while True:
         end = layout.HEADER.size + len(placed.to_json())
         moved = []
         for segment in unplaced:
             begin = layout.aligned(end)
-            moved.append(segment._replace(offset=begin))
+            moved.append(segment.replace(offset=begin))
             end = begin + segment.bytes
-        settled = placed._replace(segments=tuple(moved))
+        settled = placed.replace(segments=tuple(moved))
         if settled == placed:
             return settled
         placed = settled

@@ -12,14 +12,16 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from lepton_sdk.bundle.manifest import FunctionInterface
 from lepton_sdk.bundle.reader import Bundle
 from lepton_targets.errors import UsageError, nearest
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 GROUP = "lepton.engines"
 

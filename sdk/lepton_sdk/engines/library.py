@@ -11,10 +11,13 @@ import contextlib
 import ctypes
 import os
 import weakref
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lepton_sdk.bundle.digest import sha256_hex
 from lepton_targets.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def load(code: bytes, name: str) -> ctypes.CDLL:
@@ -39,6 +42,8 @@ def load(code: bytes, name: str) -> ctypes.CDLL:
 
 def cache_directory() -> Path:
     """Where code lies on systems without anonymous files: $XDG_CACHE_HOME/lepton-edge/code or ~/.cache/…."""
+    from pathlib import Path
+
     root = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     return Path(root, "lepton-edge", "code")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from lepton_targets.errors import (
     UsageError,
     nearest,
 )
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def open(source: Bundle | str | Path, threads: int = 1) -> NativeEngine:
