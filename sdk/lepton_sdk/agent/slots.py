@@ -138,7 +138,7 @@ def is_disc_full(error: OSError) -> bool:
 
 
 def _copy(source: Path, goal: Path) -> None:
-    """Copy and fsync; a copy, not a hard link, so that nothing that still writes `source` reaches the slot."""
+    """Copy and fsync; no hard link, so that nothing that still writes `source` reaches the slot."""
     with source.open("rb") as reader, goal.open("xb") as writer:
         shutil.copyfileobj(reader, writer, 1 << 20)
         writer.flush()
