@@ -61,7 +61,7 @@ def _signature(entry: object) -> Signature:
     signature = Signature(**entry)
     if not 0 < len(signature.algorithm) <= 32:
         raise _wrong("a signature's algorithm is no name of up to 32 characters")
-    if not is_hex(signature.key_id, 16) or not is_hex(signature.signature, 2, 2048):
+    if not is_hex(signature.key_id, 16) or not is_hex(signature.signature, 128):
         raise _wrong("a signature's key id or bytes are not in hexadecimal digits")
     return signature
 
