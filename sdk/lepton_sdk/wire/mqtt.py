@@ -54,6 +54,7 @@ class MqttTransport:
         self._lock = threading.RLock()
         self._up = threading.Event()
         self._refused: str | None = None
+        self._started = False
         self._connection = 0
         self._client = paho.Client(
             CallbackAPIVersion.VERSION2,
@@ -83,10 +84,12 @@ class MqttTransport:
     def start(self, timeout_s: float | None = None) -> None:
         """Connect and keep connected. Raises UnavailableError when `timeout_s` passes without a connection;
         None returns at once and connects in the background."""
-        self._client.connect_async(self.host, self.port, keepalive=self._keepalive_s)
-        self._client.loop_start()
+        if not self._started:
+            self._started = True
+            self._client.connect_async(self.host, self.port, keepalive=self._keepalive_s)
+            self._client.loop_start()
         if timeout_s is not None and not self._up.wait(timeout_s):
-            self._client.loop_stop()
+            self.close()
             raise UnavailableError(
                 f"no MQTT broker at {self.host}:{self.port} within {timeout_s:g} s"
                 + (f" ({self._refused})" if self._refused else ""),
@@ -97,6 +100,8 @@ class MqttTransport:
         """Part orderly: what was published is sent, the last will is not."""
         self._client.disconnect()
         self._client.loop_stop()
+        self._started = False
+        self._up.clear()
 
     def publish(self, topic: str, payload: bytes, qos: int = 1, retain: bool = False) -> None:
         if self.connected:
