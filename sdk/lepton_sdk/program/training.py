@@ -138,13 +138,14 @@ class BiasGrad(Operation):
 
 @dataclass(frozen=True, slots=True)
 class ReluGrad(Operation):
-    """dx = dy where 0 < y (and y < maximum), else 0. `y` is the forward output."""
+    """dx = dy where minimum < y (and y < maximum), else 0. `y`: the output of ReLU or a clamp."""
 
     OUTPUTS: ClassVar[tuple[str, ...]] = ("dx",)
     dy: TensorId
     y: TensorId
     dx: TensorId
     maximum: float | None = None
+    minimum: float = 0.0
 
     def shapes(self, t: Tensors) -> tuple[Shape, ...]:
         return (t[self.dy].shape,)
@@ -182,8 +183,29 @@ class AveragePool2dGrad(Operation):
 
 
 @dataclass(frozen=True, slots=True)
+class PadGrad(Operation):
+    """dx of Pad: what of dy lies inside the border, `before` elements from the start of each axis."""
+
+    OUTPUTS: ClassVar[tuple[str, ...]] = ("dx",)
+    dy: TensorId
+    dx: TensorId
+    before: tuple[int, ...]
+
+    def shapes(self, t: Tensors) -> tuple[Shape, ...]:
+        outer, inner = t[self.dy].shape, t[self.dx].shape
+        fits = len(outer) == len(inner) == len(self.before) and all(
+            b >= 0 and b + n <= whole for b, n, whole in zip(self.before, inner, outer)
+        )
+        if not fits:
+            raise ValueError(f"{inner} at {self.before} does not lie inside {outer}")
+        return (inner,)
+
+
+@dataclass(frozen=True, slots=True)
 class SoftmaxCrossEntropy(Operation):
     """Mean cross-entropy of softmax(logits [N, C]) against labels int32 [N]; a negative label masks its row.
+
+    So does a label of C or more, which no caller should send.
 
     loss float32 [1] is the mean over unmasked rows (0 where there are none); probabilities [N, C].
     """
@@ -245,6 +267,7 @@ TRAINING_OPERATIONS: tuple[type[Operation], ...] = (
     ReluGrad,
     MaxPool2dGrad,
     AveragePool2dGrad,
+    PadGrad,
     SoftmaxCrossEntropy,
     SoftmaxCrossEntropyGrad,
     SgdMomentum,
