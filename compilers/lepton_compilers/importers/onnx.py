@@ -16,7 +16,7 @@ from typing import Any
 import numpy.typing as npt
 import onnx
 import tvm
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import numpy_helper
 from tvm import relax
 from tvm.relax.frontend.onnx.onnx_frontend import ONNXGraphImporter
@@ -85,8 +85,6 @@ def import_onnx(
             f"{type(error).__name__}: {(str(error).strip() or 'no detail').splitlines()[-1]}",
         ) from error
     main = module["main"].with_attr("output_names", [output.name for output in graph.output])
-    if parameters:
-        main = main.with_attr("params", [tvm.runtime.tensor(a) for a in importer.parameter_values])
     rest = {g: module[g] for g in module.get_global_vars() if g.name_hint != "main"}
     return tvm.IRModule({"main": main, **{g.name_hint: f for g, f in rest.items()}})
 
@@ -97,7 +95,6 @@ class _Importer(ONNXGraphImporter):  # type: ignore[misc]
     def __init__(self, parameters: tuple[str, ...], shapes: dict[str, list[int]]) -> None:
         super().__init__(shapes, "float32", keep_params_in_input=bool(parameters), sanitize=False)
         self._trainable = frozenset(parameters)
-        self.parameter_values: list[Array] = []
         self.current = ""
 
     def _parse_graph_initializers(self, graph: Any) -> None:
@@ -106,8 +103,8 @@ class _Importer(ONNXGraphImporter):  # type: ignore[misc]
             if initializer.name in self._trainable:
                 var = self._new_var(initializer.name, shape=array.shape, dtype=array.dtype.name)
                 self._nodes[initializer.name] = var
-                self._params[initializer.name] = (var, array)
-                self.parameter_values.append(array)
+                # TVM takes over only arrays it may write to, and an initialiser's is a view of the file.
+                self._params[initializer.name] = (var, tvm.runtime.tensor(array.copy()))
             else:
                 self._nodes[initializer.name] = relax.const(array)
 

@@ -208,5 +208,6 @@ def _check_shapes(subgraph: Any, shapes: Mapping[str, tuple[int, ...]]) -> None:
             )
         if tuple(shape) != fixed[name]:
             raise BadInputError(
-                f"input '{name}' has the fixed shape {fixed[name]} in the TFLite file, {tuple(shape)} was asked"
+                f"input '{name}' has the shape {fixed[name]} in the TFLite file, {tuple(shape)} was asked",
+                "a TFLite file fixes its shapes; convert it anew for others",
             )

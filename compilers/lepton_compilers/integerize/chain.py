@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from lepton_compilers.integerize.known import Array, Known, known
 from lepton_compilers.passes.graph import (
     ADD,
@@ -39,6 +41,7 @@ class Chain:
 
     low, high: real bounds of the activation. quantization: of the result, None where it is float.
     integer_low, integer_high: bounds that an importer wrote in the result's own integers.
+    inside: the float variables that only this layer reads, from the core's outwards.
     """
 
     result: Var
@@ -49,6 +52,7 @@ class Chain:
     quantization: Quantization | None = None
     integer_low: int = -128
     integer_high: int = 127
+    inside: tuple[Var, ...] = ()
 
     @property
     def operator(self) -> str:
@@ -94,29 +98,32 @@ def read_chain(
             return Chain(result, inner, quantization=quantization, integer_low=low, integer_high=high)
         at = source
         definition = graph.definition(at)
-    core, bias, bounds = _float_part(graph, parameters, at, definition, keep_activations)
-    return Chain(result, core, bias, *bounds, quantization, low, high)
+    core, bias, bounds, inside = _float_part(graph, parameters, at, definition, keep_activations)
+    return Chain(result, core, bias, *bounds, quantization, low, high, inside)
 
 
 def _float_part(
     graph: Graph, parameters: Mapping[str, Array], at: Var, definition: Expr, keep_activations: bool
-) -> tuple[Expr, Known | None, tuple[float, float]]:
+) -> tuple[Expr, Known | None, tuple[float, float], tuple[Var, ...]]:
     low, high = -math.inf, math.inf
+    inside: tuple[Var, ...] = ()
     outermost = definition
     if not keep_activations:
         while operator(definition) in ACTIVATIONS and graph.uses(definition.args[0]) == 1:
             inner_low, inner_high = activation_bounds(definition)
             low, high = min(max(inner_low, low), high), max(min(inner_high, high), low)
+            inside += (graph.resolve(definition.args[0]),)
             definition = graph.definition(definition.args[0])
     if operator(definition) not in CLAMPED:
-        return outermost, None, (-math.inf, math.inf)
+        return outermost, None, (-math.inf, math.inf), ()
     if operator(definition) == ADD:
         for layer, offset in (definition.args, reversed(definition.args)):
             if graph.operator(layer) in (CONV2D, MATMUL) and graph.uses(graph.resolve(layer)) == 1:
                 bias = known(graph, parameters, offset)
                 if bias is not None and _is_bias(bias, shape(layer)):
-                    return graph.definition(layer), bias.moved(lambda b: b.reshape(-1)), (low, high)
-    return definition, None, (low, high)
+                    inside += (graph.resolve(layer),)
+                    return graph.definition(layer), bias.moved(np.ravel), (low, high), inside
+    return definition, None, (low, high), inside
 
 
 def activation_bounds(activation: Expr) -> tuple[float, float]:

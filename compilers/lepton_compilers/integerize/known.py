@@ -22,6 +22,7 @@ from lepton_compilers.passes.graph import (
     shape,
     value,
 )
+from lepton_targets.errors import UnsupportedOperatorError
 
 Array = npt.NDArray[Any]
 
@@ -32,7 +33,7 @@ class Known:
 
     values: float32, or the integers of a dequantised constant; then `scales` (float32, of the same shape)
     and `zero` say what they stand for. parameter: the trainable parameter it is; then `places` (of the
-    same shape) holds the flat index in the source's array of every element.
+    same shape) holds the flat index of every element in the source's array of shape `source_shape`.
     """
 
     values: Array
@@ -40,6 +41,7 @@ class Known:
     zero: int = 0
     parameter: str | None = None
     places: Array | None = None
+    source_shape: tuple[int, ...] = ()
 
     def moved(self, move: Callable[[Array], Array]) -> Known:
         """The same elements in another arrangement."""
@@ -49,6 +51,7 @@ class Known:
             self.zero,
             self.parameter,
             None if self.places is None else move(self.places),
+            self.source_shape,
         )
 
     @property
@@ -71,10 +74,18 @@ class Known:
         if self.places is None:
             return None
         flat = np.arange(self.places.size)
-        for axes in itertools.permutations(range(self.places.ndim)):
-            if np.array_equal(self.places.transpose(axes).reshape(-1), flat):
-                return None if axes == tuple(range(len(axes))) else axes
-        raise ValueError(f"parameter '{self.parameter}' is used in an order no transpose gives back")
+        fitting = [
+            axes
+            for axes in itertools.permutations(range(self.places.ndim))
+            if np.array_equal(self.places.transpose(axes).reshape(-1), flat)
+        ]
+        if not fitting:
+            raise UnsupportedOperatorError(
+                f"parameter '{self.parameter}' is used in an order no transpose gives back"
+            )
+        # Where extents of one leave a choice, the source's own shape decides.
+        best = next((a for a in fitting if self.places.transpose(a).shape == self.source_shape), fitting[0])
+        return None if best == tuple(range(len(best))) else best
 
 
 def known(graph: Graph, parameters: Mapping[str, Array], expr: Expr) -> Known | None:
@@ -88,7 +99,8 @@ def known(graph: Graph, parameters: Mapping[str, Array], expr: Expr) -> Known | 
         if expr not in graph.parameters or name not in parameters:
             return None
         array = parameters[name]
-        return Known(array, parameter=name, places=np.arange(array.size).reshape(array.shape))
+        places = np.arange(array.size).reshape(array.shape)
+        return Known(array, parameter=name, places=places, source_shape=array.shape)
     name = operator(definition) or ""
     if name == RESHAPE:
         inner = known(graph, parameters, definition.args[0])

@@ -29,6 +29,7 @@ from lepton_compilers.passes.graph import (
     Expr,
     Var,
     integers,
+    operator,
     shape,
 )
 from lepton_sdk.program import Clamp, Operation, TensorId
@@ -70,8 +71,11 @@ def float_clamp(chain: Chain) -> Clamp | None:
     return Clamp(max(chain.low, -FLOAT32_MAX), min(chain.high, FLOAT32_MAX))
 
 
-def kernel(call: Expr, weight: Known) -> Known | None:
-    """OHWI for a convolution, HWC for a depthwise one, of weights HWIO or HWOI; None for other forms."""
+def arranged(call: Expr, weight: Known) -> Known | None:
+    """Weights as operations hold them: OHWI of HWIO, HWC of depthwise HWOI, OI of IO; None for others."""
+    if operator(call) == MATMUL:
+        plain = len(shape(call.args[0])) == weight.values.ndim == 2
+        return weight.moved(np.transpose) if plain else None
     a = call.attrs
     layout, groups = str(a.kernel_layout), int(a.groups)
     if str(a.data_layout) != "NHWC":
@@ -86,11 +90,7 @@ def kernel(call: Expr, weight: Known) -> Known | None:
 def _accumulating(draft: Draft, chain: Chain) -> Lowered | None:
     call = chain.core
     weight = draft.known(call.args[1])
-    if weight is None or (
-        chain.operator == MATMUL and (len(shape(call.args[0])), weight.values.ndim) != (2, 2)
-    ):
-        return None
-    weight = kernel(call, weight) if chain.operator == CONV2D else weight.moved(np.transpose)
+    weight = arranged(call, weight) if weight is not None else None
     if weight is None:
         return None
     name, clamp, x, y = draft.layer(chain.result), float_clamp(chain), *_ends(draft, chain)

@@ -14,7 +14,7 @@ from lepton_compilers.integerize.accumulators import check_weights, int32_bias
 from lepton_compilers.integerize.chain import Chain, activation_bounds
 from lepton_compilers.integerize.draft import Draft
 from lepton_compilers.integerize.known import Array
-from lepton_compilers.integerize.lower_float import Lowered, Rule, kernel, last_axis, move, pad
+from lepton_compilers.integerize.lower_float import Lowered, Rule, arranged, last_axis, move, pad
 from lepton_compilers.integerize.windows import is_nhwc_pool, padding, pair, pool_padding
 from lepton_compilers.passes.fold_constants import permute_axes
 from lepton_compilers.passes.graph import (
@@ -30,6 +30,7 @@ from lepton_compilers.passes.graph import (
     RELU,
     RESHAPE,
     SOFTMAX,
+    Var,
     number,
     shape,
 )
@@ -56,9 +57,8 @@ ADD_RATIO_LOW, ADD_RATIO_HIGH = 2.0**-10, 2.0**8
 def integer_bounds(chain: Chain, quantization: Quantization) -> tuple[int, int]:
     """The activation's real bounds, and any integer ones, in the result's own numbers."""
     scale, zero = np.float32(quantization.scale), quantization.zero_point
-    low, high = (
-        int(np.clip(np.rint(np.float32(b) / scale) + zero, -128, 127)) for b in (chain.low, chain.high)
-    )
+    reals = np.array([chain.low, chain.high], np.float32)
+    low, high = (int(n) for n in np.clip(np.rint(reals / scale) + zero, -128, 127))
     return max(low, chain.integer_low), max(min(high, chain.integer_high), max(low, chain.integer_low))
 
 
@@ -72,9 +72,7 @@ def _accumulating(draft: Draft, chain: Chain) -> Lowered | None:
     source, weight = draft.dequantised(call.args[0]), draft.known(call.args[1])
     if out is None or source is None or weight is None or weight.values.dtype != np.int8 or weight.zero:
         return None
-    if chain.operator == MATMUL and (len(shape(call.args[0])), weight.values.ndim) != (2, 2):
-        return None
-    weight = kernel(call, weight) if chain.operator == CONV2D else weight.moved(np.transpose)
+    weight = arranged(call, weight)
     if weight is None:
         return None
     axis = 2 if weight.values.ndim == 3 else 0
@@ -138,9 +136,8 @@ def _softmax(draft: Draft, chain: Chain) -> Lowered | None:
     if source is None or chain.quantization != SOFTMAX_OUTPUT or not last_axis(chain) or not plain:
         return None
     x, x_quantization = source
-    table = draft.constant(
-        f"{draft.layer(chain.result)}/table", arithmetic.softmax_table(x_quantization.scale)
-    )
+    exponentials = arithmetic.softmax_table(x_quantization.scale)
+    table = draft.constant(f"{draft.layer(chain.result)}/table", exponentials)
     ends = draft.tensor(x, x_quantization), draft.tensor(chain.result, SOFTMAX_OUTPUT)
     return Lowered((Softmax(ends[0], table, ends[1]),), (x,))
 
@@ -173,9 +170,7 @@ def _reals(quantization: Quantization) -> Array:
     return (np.arange(-128, 128, dtype=np.float64) - quantization.zero_point) * quantization.scale
 
 
-def _table(
-    draft: Draft, chain: Chain, x: object, x_quantization: Quantization, real: Array
-) -> Lowered | None:
+def _table(draft: Draft, chain: Chain, x: Var, x_quantization: Quantization, real: Array) -> Lowered | None:
     """y = table[x + 128], computed in float64 and rounded half to even."""
     out = chain.quantization
     if out is None:

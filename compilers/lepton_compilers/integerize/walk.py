@@ -8,7 +8,17 @@ from lepton_compilers.integerize.chain import Chain, read_chain
 from lepton_compilers.integerize.draft import Draft
 from lepton_compilers.integerize.lower_float import FLOAT, Lowered
 from lepton_compilers.integerize.lower_int8 import INT8, INTEGER_MOVES
-from lepton_compilers.passes.graph import QUANTIZE, Graph, Var, described, dtype, operands, operator, shape
+from lepton_compilers.passes.graph import (
+    QUANTIZE,
+    Graph,
+    Var,
+    described,
+    dtype,
+    is_var,
+    operands,
+    operator,
+    shape,
+)
 from lepton_sdk.program import Operation, Program
 from lepton_sdk.program.operations import Quantize
 from lepton_targets.errors import UnsupportedOperatorError
@@ -33,7 +43,7 @@ def integerize(module: Any) -> Program:
     steps: list[tuple[Operation, ...]] = []
     for binding in reversed(graph.bindings):
         var = binding.var
-        if var not in needed or graph.resolve(var) is not var:
+        if var not in needed or is_var(binding.value):
             continue
         lowered = _lowered(draft, var)
         if lowered is None:

@@ -45,10 +45,11 @@ def _visit(rewriter: Rewriter, var: Var, old: Expr) -> Expr | None:
     axes, extents = permute_axes(permute), shape(permute.args[0])
     if axes[0] != 0 or shape(old.args[0])[0] != extents[0]:
         return None
+    flat_name = str(old.args[0].name)
     # places[i] is where element i of the flattened NCHW map lies in the flattened NHWC one.
     inner = tuple(a - 1 for a in axes[1:])
     places = np.arange(int(np.prod(extents[1:]))).reshape(extents[1:]).transpose(inner).reshape(-1)
     weight = np.empty_like(value(old.args[1]))
     weight[places] = value(old.args[1])
-    x = rewriter.emit(relax.op.reshape(rewriter.mapped(permute.args[0]), list(shape(old.args[0]))))
+    x = rewriter.emit(relax.op.reshape(rewriter.mapped(permute.args[0]), list(shape(old.args[0]))), flat_name)
     return tvm.ir.Call(old.op, [x, relax.const(weight)], old.attrs, old.ty_args)

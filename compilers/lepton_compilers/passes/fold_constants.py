@@ -56,7 +56,7 @@ def permute_axes(call: Expr) -> tuple[int, ...]:
 
 
 def _visit(rewriter: Rewriter, var: Var, old: Expr) -> Expr | None:
-    name = operator(old)
+    name = operator(old) or ""
     if name not in FOLDS:
         return None
     arguments = [rewriter.mapped(a) for a in old.args]

@@ -120,7 +120,7 @@ class Graph:
             expr = self._definition[expr]
         return expr
 
-    def definition(self, expr: Expr) -> Expr | None:
+    def definition(self, expr: Expr) -> Expr:
         """What binds a variable; None for inputs, constants and shapes."""
         return self._definition.get(self.resolve(expr)) if is_var(expr) else None
 
