@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lepton_compilers.backends.cpu import portable
+from lepton_compilers.backends.cpu import portable, training
 from lepton_compilers.backends.cpu.lowering import Rows
 from lepton_targets import Isa
 
@@ -18,7 +18,10 @@ class InstructionSet:
     slack: tuple[int, int] = (0, 0)
 
 
-PORTABLE = InstructionSet((portable.LOWERINGS,))
+EVERYWHERE: tuple[Rows, ...] = (portable.LOWERINGS, training.LOWERINGS)
+"""The tables that end every instruction set's list."""
+
+PORTABLE = InstructionSet(EVERYWHERE)
 
 INSTRUCTION_SETS: Mapping[Isa, InstructionSet] = {
     Isa.PORTABLE: PORTABLE,

@@ -1,0 +1,413 @@
+/* Micro-kernels of training, float32; they stand on portable.h. Maps are NHWC, the whole batch a call.
+ *
+ * Lanes are whatever lies side by side in memory: output channels for the gradient of a convolution's
+ * weights, input channels for the gradient of its input, inputs for dense layers. Sums run in a fixed order
+ * on one thread, so that equal inputs give equal bits; multiply and add may fuse.
+ */
+#ifndef LEPTON_TRAINING_PORTABLE_H
+#define LEPTON_TRAINING_PORTABLE_H
+
+#if defined(__AVX512F__)
+#define LEPTON_GRADIENT_TILE 16
+#elif defined(__AVX__) || defined(__aarch64__)
+#define LEPTON_GRADIENT_TILE 4
+#else
+#define LEPTON_GRADIENT_TILE 2
+#endif
+
+LEPTON_KERNEL void store_lanes(float *y, const float16_lanes v, const int n) {
+  if (n >= 16) {
+    __builtin_memcpy(y, &v, 64);
+  } else {
+    for (int l = 0; l < n; l++) y[l] = v[l];
+  }
+}
+
+LEPTON_KERNEL void zero_floats(float *y, const ptrdiff_t n) {
+  for (ptrdiff_t i = 0; i < n; i++) y[i] = 0.0f;
+}
+
+/* The first and one past the last output place whose input place, at offset `reach`, lies in 0 .. extent - 1. */
+LEPTON_KERNEL int first_inside(const int reach, const int stride, const int outputs) {
+  const int first = reach >= 0 ? 0 : (-reach + stride - 1) / stride;
+  return LEPTON_MIN(first, outputs);
+}
+LEPTON_KERNEL int end_inside(const int reach, const int stride, const int outputs, const int extent) {
+  return extent - 1 < reach ? 0 : LEPTON_MIN(outputs, (extent - 1 - reach) / stride + 1);
+}
+
+/* ---- convolution ---- */
+
+/* One kernel place, `tile` input channels from `i` on by 16 output channels from `ob` on. */
+LEPTON_KERNEL void conv2d_grad_weight_tile(const float *x, const float *dy, float *dw, const int images, const int h,
+                                           const int w, const int c, const int oh, const int ow, const int o,
+                                           const int sh, const int sw, const int top, const int left, const int i,
+                                           const int tile, const int ob, const ptrdiff_t row) {
+#pragma clang fp contract(fast)
+  const int y0 = first_inside(top, sh, oh), y1 = end_inside(top, sh, oh, h);
+  const int x0 = first_inside(left, sw, ow), x1 = end_inside(left, sw, ow, w);
+  float16_lanes sum[tile];
+  LEPTON_UNROLL for (int t = 0; t < tile; t++) sum[t] = (float16_lanes){0};
+  for (int n = 0; n < images; n++)
+    for (int oy = y0; oy < y1; oy++) {
+      const float *from = x + (((ptrdiff_t)n * h + oy * sh + top) * w + left) * c + i;
+      const float *by = dy + ((ptrdiff_t)n * oh + oy) * ow * o + ob;
+      for (int ox = x0; ox < x1; ox++) {
+        const float16_lanes d = load_lanes(by + (ptrdiff_t)ox * o, o - ob);
+        LEPTON_UNROLL for (int t = 0; t < tile; t++) sum[t] += from[(ptrdiff_t)ox * sw * c + t] * d;
+      }
+    }
+  LEPTON_UNROLL for (int t = 0; t < tile; t++)
+    for (int l = 0; l < 16; l++)
+      if (ob + l < o) dw[(ob + l) * row + i + t] = sum[t][l];
+}
+
+LEPTON_KERNEL void conv2d_grad_weight(uint8_t *restrict x_, uint8_t *restrict dy_, uint8_t *restrict dw_,
+                                      const int images, const int h, const int w, const int c, const int oh,
+                                      const int ow, const int o, const int kh, const int kw, const int sh, const int sw,
+                                      const int pt, const int pl, const int dh, const int dw) {
+  const float *x = (const float *)x_, *dy = (const float *)dy_;
+  const int tile = LEPTON_MIN(c, LEPTON_GRADIENT_TILE), whole = c - c % tile;
+  for (int ob = 0; ob < o; ob += 16)
+    for (int ky = 0; ky < kh; ky++)
+      for (int kx = 0; kx < kw; kx++) {
+        float *to = (float *)dw_ + ((ptrdiff_t)ky * kw + kx) * c;
+        const int top = ky * dh - pt, left = kx * dw - pl;
+        for (int i = 0; i < whole; i += tile)
+          conv2d_grad_weight_tile(x, dy, to, images, h, w, c, oh, ow, o, sh, sw, top, left, i, tile, ob,
+                                  (ptrdiff_t)kh * kw * c);
+        for (int i = whole; i < c; i++)
+          conv2d_grad_weight_tile(x, dy, to, images, h, w, c, oh, ow, o, sh, sw, top, left, i, 1, ob,
+                                  (ptrdiff_t)kh * kw * c);
+      }
+}
+
+/* Weights [o][kh][kw][c] to lanes [c/16][kh][kw][o][16]; turned: both kernel axes backwards, which makes the
+ * gradient of an input a convolution of dy. */
+LEPTON_KERNEL void pack_taps_float(uint8_t *restrict w_, uint8_t *restrict y_, const int o, const int kh, const int kw,
+                                   const int c, const int turned) {
+  const float *weight = (const float *)w_;
+  float *y = (float *)y_;
+  for (int b = 0; b < (c + 15) / 16; b++)
+    for (int k = 0; k < kh * kw; k++)
+      for (int i = 0; i < o; i++) {
+        const float *from = weight + ((ptrdiff_t)i * kh * kw + (turned ? kh * kw - 1 - k : k)) * c + b * 16;
+        store_lanes(y + (((ptrdiff_t)b * kh * kw + k) * o + i) * 16, load_lanes(from, c - b * 16), 16);
+      }
+}
+
+/* Any stride; weights as pack_taps_float leaves them, not turned. A place of the kernel reaches an input place
+ * from one output place or from none. */
+LEPTON_KERNEL void conv2d_grad_input_strided(uint8_t *restrict dy_, uint8_t *restrict w_, uint8_t *restrict dx_,
+                                             const int h, const int w, const int c, const int oh, const int ow,
+                                             const int o, const int kh, const int kw, const int sh, const int sw,
+                                             const int pt, const int pl, const int dh, const int dw) {
+#pragma clang fp contract(fast)
+  const float *dy = (const float *)dy_, *weight = (const float *)w_;
+  float *dx = (float *)dx_;
+  for (int cb = 0; cb < c; cb += 16)
+    for (int iy = 0; iy < h; iy++)
+      for (int ix = 0; ix < w; ix++) {
+        float16_lanes sum = {0};
+        for (int ky = 0; ky < kh; ky++) {
+          const int ry = iy + pt - ky * dh;
+          if (ry < 0 || ry % sh != 0 || ry / sh >= oh) continue;
+          for (int kx = 0; kx < kw; kx++) {
+            const int rx = ix + pl - kx * dw;
+            if (rx < 0 || rx % sw != 0 || rx / sw >= ow) continue;
+            const float *from = dy + ((ptrdiff_t)(ry / sh) * ow + rx / sw) * o;
+            const float *by = weight + (((ptrdiff_t)(cb / 16) * kh + ky) * kw + kx) * o * 16;
+            for (int i = 0; i < o; i++) sum += from[i] * load_lanes(by + (ptrdiff_t)i * 16, 16);
+          }
+        }
+        store_lanes(dx + ((ptrdiff_t)iy * w + ix) * c + cb, sum, c - cb);
+      }
+}
+
+/* ---- depthwise convolution; output channel i reads input channel i / (o / c) ---- */
+
+/* The values of 16 output channels' inputs at one place. */
+LEPTON_KERNEL float16_lanes depthwise_inputs(const float *from, const int each, const int ob, const int n) {
+  if (each == 1) return load_lanes(from + ob, n);
+  float16_lanes value = {0};
+  for (int l = 0; l < 16; l++)
+    if (l < n) value[l] = from[(ob + l) / each];
+  return value;
+}
+
+LEPTON_KERNEL void depthwise_grad_weight(uint8_t *restrict x_, uint8_t *restrict dy_, uint8_t *restrict dw_,
+                                         const int images, const int h, const int w, const int c, const int oh,
+                                         const int ow, const int o, const int kh, const int kw, const int sh,
+                                         const int sw, const int pt, const int pl, const int dh, const int dw) {
+#pragma clang fp contract(fast)
+  const float *x = (const float *)x_, *dy = (const float *)dy_;
+  float *to = (float *)dw_;
+  const int each = o / c;
+  for (int ob = 0; ob < o; ob += 16) {
+    const int lanes = LEPTON_MIN(16, o - ob);
+    for (int ky = 0; ky < kh; ky++)
+      for (int kx = 0; kx < kw; kx++) {
+        const int top = ky * dh - pt, left = kx * dw - pl;
+        const int y0 = first_inside(top, sh, oh), y1 = end_inside(top, sh, oh, h);
+        const int x0 = first_inside(left, sw, ow), x1 = end_inside(left, sw, ow, w);
+        /* Two sums hide half of the additions' latency. */
+        float16_lanes even = {0}, odd = {0};
+        for (int n = 0; n < images; n++)
+          for (int oy = y0; oy < y1; oy++) {
+            const float *from = x + (((ptrdiff_t)n * h + oy * sh + top) * w + left) * c;
+            const float *by = dy + ((ptrdiff_t)n * oh + oy) * ow * o + ob;
+            int ox = x0;
+            for (; ox + 1 < x1; ox += 2) {
+              even += depthwise_inputs(from + (ptrdiff_t)ox * sw * c, each, ob, lanes) *
+                      load_lanes(by + (ptrdiff_t)ox * o, lanes);
+              odd += depthwise_inputs(from + (ptrdiff_t)(ox + 1) * sw * c, each, ob, lanes) *
+                     load_lanes(by + (ptrdiff_t)(ox + 1) * o, lanes);
+            }
+            if (ox < x1)
+              even += depthwise_inputs(from + (ptrdiff_t)ox * sw * c, each, ob, lanes) *
+                      load_lanes(by + (ptrdiff_t)ox * o, lanes);
+          }
+        store_lanes(to + ((ptrdiff_t)ky * kw + kx) * o + ob, even + odd, lanes);
+      }
+  }
+}
+
+LEPTON_KERNEL void depthwise_grad_input(uint8_t *restrict dy_, uint8_t *restrict w_, uint8_t *restrict dx_,
+                                        const int h, const int w, const int c, const int oh, const int ow, const int o,
+                                        const int kh, const int kw, const int sh, const int sw, const int pt,
+                                        const int pl, const int dh, const int dw) {
+#pragma clang fp contract(fast)
+  const float *dy = (const float *)dy_, *weight = (const float *)w_;
+  float *dx = (float *)dx_;
+  const int each = o / c;
+  for (int iy = 0; iy < h; iy++)
+    for (int ix = 0; ix < w; ix++) {
+      float *to = dx + ((ptrdiff_t)iy * w + ix) * c;
+      zero_floats(to, c);
+      for (int ky = 0; ky < kh; ky++) {
+        const int ry = iy + pt - ky * dh;
+        if (ry < 0 || ry % sh != 0 || ry / sh >= oh) continue;
+        for (int kx = 0; kx < kw; kx++) {
+          const int rx = ix + pl - kx * dw;
+          if (rx < 0 || rx % sw != 0 || rx / sw >= ow) continue;
+          const float *from = dy + ((ptrdiff_t)(ry / sh) * ow + rx / sw) * o;
+          const float *by = weight + ((ptrdiff_t)ky * kw + kx) * o;
+          for (int i = 0; i < c; i++)
+            for (int j = 0; j < each; j++) to[i] += from[i * each + j] * by[i * each + j];
+        }
+      }
+    }
+}
+
+/* ---- dense ---- */
+
+/* `tile` rows of dy by 16 inputs: dx[n][i] = sum over o of dy[n][o] w[o][i] */
+LEPTON_KERNEL void dense_grad_input_tile(const float *dy, const float *weight, float *dx, const int tile, const int o,
+                                         const int inner, const int lanes) {
+#pragma clang fp contract(fast)
+  float16_lanes sum[tile];
+  LEPTON_UNROLL for (int t = 0; t < tile; t++) sum[t] = (float16_lanes){0};
+  for (int i = 0; i < o; i++) {
+    const float16_lanes by = load_lanes(weight + (ptrdiff_t)i * inner, lanes);
+    LEPTON_UNROLL for (int t = 0; t < tile; t++) sum[t] += dy[(ptrdiff_t)t * o + i] * by;
+  }
+  LEPTON_UNROLL for (int t = 0; t < tile; t++) store_lanes(dx + (ptrdiff_t)t * inner, sum[t], lanes);
+}
+
+LEPTON_KERNEL void dense_grad_input(uint8_t *restrict dy_, uint8_t *restrict w_, uint8_t *restrict dx_, const int rows,
+                                    const int inner, const int o) {
+  const float *dy = (const float *)dy_, *weight = (const float *)w_;
+  float *dx = (float *)dx_;
+  const int tile = LEPTON_MIN(rows, LEPTON_GRADIENT_TILE), whole = rows - rows % tile;
+  const int even = inner - inner % 16;
+  for (int n = 0; n < rows; n += n < whole ? tile : 1) {
+    const float *from = dy + (ptrdiff_t)n * o;
+    float *to = dx + (ptrdiff_t)n * inner;
+    for (int i = 0; i < even; i += 16)
+      if (n < whole)
+        dense_grad_input_tile(from, weight + i, to + i, tile, o, inner, 16);
+      else
+        dense_grad_input_tile(from, weight + i, to + i, 1, o, inner, 16);
+    if (even < inner) {
+      if (n < whole)
+        dense_grad_input_tile(from, weight + even, to + even, tile, o, inner, inner - even);
+      else
+        dense_grad_input_tile(from, weight + even, to + even, 1, o, inner, inner - even);
+    }
+  }
+}
+
+/* `tile` outputs by 16 inputs: dw[o][i] = sum over rows of dy[n][o] x[n][i] */
+LEPTON_KERNEL void dense_grad_weight_tile(const float *x, const float *dy, float *dw, const int rows, const int inner,
+                                          const int o, const int tile, const int lanes) {
+#pragma clang fp contract(fast)
+  float16_lanes sum[tile];
+  LEPTON_UNROLL for (int t = 0; t < tile; t++) sum[t] = (float16_lanes){0};
+  for (int n = 0; n < rows; n++) {
+    const float16_lanes from = load_lanes(x + (ptrdiff_t)n * inner, lanes);
+    LEPTON_UNROLL for (int t = 0; t < tile; t++) sum[t] += dy[(ptrdiff_t)n * o + t] * from;
+  }
+  LEPTON_UNROLL for (int t = 0; t < tile; t++) store_lanes(dw + (ptrdiff_t)t * inner, sum[t], lanes);
+}
+
+LEPTON_KERNEL void dense_grad_weight(uint8_t *restrict x_, uint8_t *restrict dy_, uint8_t *restrict dw_, const int rows,
+                                     const int inner, const int o) {
+  const float *x = (const float *)x_, *dy = (const float *)dy_;
+  float *dw = (float *)dw_;
+  const int tile = LEPTON_MIN(o, LEPTON_GRADIENT_TILE), whole = o - o % tile;
+  const int even = inner - inner % 16;
+  for (int b = 0; b < o; b += b < whole ? tile : 1) {
+    float *to = dw + (ptrdiff_t)b * inner;
+    for (int i = 0; i < even; i += 16)
+      if (b < whole)
+        dense_grad_weight_tile(x + i, dy + b, to + i, rows, inner, o, tile, 16);
+      else
+        dense_grad_weight_tile(x + i, dy + b, to + i, rows, inner, o, 1, 16);
+    if (even < inner) {
+      if (b < whole)
+        dense_grad_weight_tile(x + even, dy + b, to + even, rows, inner, o, tile, inner - even);
+      else
+        dense_grad_weight_tile(x + even, dy + b, to + even, rows, inner, o, 1, inner - even);
+    }
+  }
+}
+
+/* ---- elements and windows ---- */
+
+LEPTON_KERNEL void bias_grad(uint8_t *restrict dy_, uint8_t *restrict db_, const int rows, const int c) {
+  const float *dy = (const float *)dy_;
+  float *db = (float *)db_;
+  for (int cb = 0; cb < c; cb += 16) {
+    float16_lanes sum[4] = {{0}};
+    int r = 0;
+    for (; r + 3 < rows; r += 4)
+      LEPTON_UNROLL for (int k = 0; k < 4; k++) sum[k] += load_lanes(dy + (ptrdiff_t)(r + k) * c + cb, c - cb);
+    for (; r < rows; r++) sum[0] += load_lanes(dy + (ptrdiff_t)r * c + cb, c - cb);
+    store_lanes(db + cb, (sum[0] + sum[1]) + (sum[2] + sum[3]), c - cb);
+  }
+}
+
+LEPTON_KERNEL void relu_grad(uint8_t *dy_, uint8_t *restrict y_, uint8_t *dx_, const int n, const int lo_bits,
+                             const int hi_bits) {
+  const float *dy = (const float *)dy_, *y = (const float *)y_;
+  const float lo = float_of_bits(lo_bits), hi = float_of_bits(hi_bits);
+  float *dx = (float *)dx_;
+  for (ptrdiff_t i = 0; i < n; i++) dx[i] = (y[i] > lo) & (y[i] < hi) ? dy[i] : 0.0f;
+}
+
+/* dy goes to the first largest value of each window, in row order. */
+LEPTON_KERNEL void max_pool_grad(uint8_t *restrict dy_, uint8_t *restrict x_, uint8_t *restrict dx_, const int h,
+                                 const int w, const int c, const int oh, const int ow, const int kh, const int kw,
+                                 const int sh, const int sw, const int pt, const int pl) {
+  const float *dy = (const float *)dy_, *x = (const float *)x_;
+  float *dx = (float *)dx_;
+  zero_floats(dx, (ptrdiff_t)h * w * c);
+  for (int oy = 0; oy < oh; oy++)
+    for (int ox = 0; ox < ow; ox++) {
+      const int y0 = LEPTON_MAX(oy * sh - pt, 0), y1 = LEPTON_MIN(oy * sh - pt + kh, h);
+      const int x0 = LEPTON_MAX(ox * sw - pl, 0), x1 = LEPTON_MIN(ox * sw - pl + kw, w);
+      for (int cb = 0; cb < c; cb += 16) {
+        const int n = LEPTON_MIN(16, c - cb);
+        float best[16];
+        int32_t winner[16];
+        for (int l = 0; l < n; l++) {
+          best[l] = x[((ptrdiff_t)y0 * w + x0) * c + cb + l];
+          winner[l] = y0 * w + x0;
+        }
+        for (int iy = y0; iy < y1; iy++)
+          for (int ix = x0; ix < x1; ix++)
+            for (int l = 0; l < n; l++) {
+              const float v = x[((ptrdiff_t)iy * w + ix) * c + cb + l];
+              winner[l] = v > best[l] ? iy * w + ix : winner[l];
+              best[l] = v > best[l] ? v : best[l];
+            }
+        const float *from = dy + ((ptrdiff_t)oy * ow + ox) * c + cb;
+        for (int l = 0; l < n; l++) dx[(ptrdiff_t)winner[l] * c + cb + l] += from[l];
+      }
+    }
+}
+
+LEPTON_KERNEL void average_pool_grad(uint8_t *restrict dy_, uint8_t *restrict dx_, const int h, const int w,
+                                     const int c, const int oh, const int ow, const int kh, const int kw, const int sh,
+                                     const int sw, const int pt, const int pl) {
+  const float *dy = (const float *)dy_;
+  float *dx = (float *)dx_;
+  zero_floats(dx, (ptrdiff_t)h * w * c);
+  for (int oy = 0; oy < oh; oy++)
+    for (int ox = 0; ox < ow; ox++) {
+      const int y0 = LEPTON_MAX(oy * sh - pt, 0), y1 = LEPTON_MIN(oy * sh - pt + kh, h);
+      const int x0 = LEPTON_MAX(ox * sw - pl, 0), x1 = LEPTON_MIN(ox * sw - pl + kw, w);
+      const float part = 1.0f / (float)((y1 - y0) * (x1 - x0));
+      const float *from = dy + ((ptrdiff_t)oy * ow + ox) * c;
+      for (int iy = y0; iy < y1; iy++)
+        for (int ix = x0; ix < x1; ix++)
+          for (int i = 0; i < c; i++) dx[((ptrdiff_t)iy * w + ix) * c + i] += from[i] * part;
+    }
+}
+
+/* ---- loss and update ---- */
+
+/* log of a positive, normal float: x = m 2^e with m near 1, log m = 2 atanh((m - 1) / (m + 1)). The series to
+ * s^9 is below 1e-9 for |s| <= 0.172. */
+LEPTON_KERNEL float log_float(const float x) {
+#pragma clang fp contract(off)
+  const int32_t bits = bits_of_float(x);
+  const int32_t e = (bits - 0x3f3504f3) >> 23; /* m in [sqrt(1/2), sqrt(2)) */
+  const float m = float_of_bits(bits - (int32_t)((uint32_t)e << 23));
+  const float s = (m - 1.0f) / (m + 1.0f), q = s * s;
+  float p = 1.0f / 9.0f;
+  p = p * q + 1.0f / 7.0f;
+  p = p * q + 1.0f / 5.0f;
+  p = p * q + 1.0f / 3.0f;
+  const float r = 2.0f * s + 2.0f * s * (p * q);
+  /* ln 2 in two parts: the first times e is exact. */
+  return (float)e * 0.693359375f + (r - (float)e * 2.12194440e-4f);
+}
+
+LEPTON_KERNEL float unmasked_rows(const int32_t *labels, const int rows, const int classes) {
+  int32_t count = 0;
+  for (int r = 0; r < rows; r++) count += (uint32_t)labels[r] < (uint32_t)classes;
+  return (float)LEPTON_MAX(count, 1);
+}
+
+LEPTON_KERNEL void softmax_cross_entropy(uint8_t *restrict logits_, uint8_t *restrict labels_, uint8_t *restrict loss_,
+                                         uint8_t *restrict p_, const int rows, const int classes) {
+  const int32_t *labels = (const int32_t *)labels_;
+  float total = 0.0f;
+  for (int r = 0; r < rows; r++) {
+    const float *logits = (const float *)logits_ + (ptrdiff_t)r * classes;
+    float *p = (float *)p_ + (ptrdiff_t)r * classes;
+    float largest = logits[0], sum = 0.0f;
+    for (int i = 1; i < classes; i++) largest = LEPTON_MAX(largest, logits[i]);
+    for (int i = 0; i < classes; i++) p[i] = exp_float(logits[i] - largest);
+    for (int i = 0; i < classes; i++) sum += p[i];
+    const float inverse = 1.0f / sum;
+    for (int i = 0; i < classes; i++) p[i] *= inverse;
+    if ((uint32_t)labels[r] < (uint32_t)classes) total += log_float(sum) - (logits[labels[r]] - largest);
+  }
+  *(float *)loss_ = total / unmasked_rows(labels, rows, classes);
+}
+
+LEPTON_KERNEL void softmax_cross_entropy_grad(uint8_t *p_, uint8_t *restrict labels_, uint8_t *dlogits_, const int rows,
+                                              const int classes) {
+  const int32_t *labels = (const int32_t *)labels_;
+  const float part = 1.0f / unmasked_rows(labels, rows, classes);
+  for (int r = 0; r < rows; r++) {
+    const float *p = (const float *)p_ + (ptrdiff_t)r * classes;
+    float *d = (float *)dlogits_ + (ptrdiff_t)r * classes;
+    const int counts = (uint32_t)labels[r] < (uint32_t)classes;
+    for (int i = 0; i < classes; i++) d[i] = counts ? (p[i] - (i == labels[r] ? 1.0f : 0.0f)) * part : 0.0f;
+  }
+}
+
+LEPTON_KERNEL void sgd_momentum(uint8_t *restrict parameter_, uint8_t *restrict velocity_, uint8_t *restrict gradient_,
+                                uint8_t *restrict rate_, uint8_t *restrict momentum_, const int n) {
+  float *parameter = (float *)parameter_, *velocity = (float *)velocity_;
+  const float *gradient = (const float *)gradient_;
+  const float rate = *(const float *)rate_, momentum = *(const float *)momentum_;
+  for (ptrdiff_t i = 0; i < n; i++) {
+    velocity[i] = momentum * velocity[i] + gradient[i];
+    parameter[i] -= rate * velocity[i];
+  }
+}
+#endif
