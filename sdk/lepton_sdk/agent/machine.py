@@ -328,7 +328,9 @@ def _rest(record: Record, actions: tuple[Action, ...], device: Device) -> Step:
 
 def _enter(record: Record, phase: Phase) -> Step:
     entered = replace(record, phase=phase, attempts=1)
-    return entered, (Report(), _begin(entered))
+    begin = _begin(entered)
+    # Who hears of a probation may at once say that the model is unwell: it has begun by then.
+    return entered, (begin, Report()) if phase is Phase.PROBATION else (Report(), begin)
 
 
 def _begin(record: Record) -> Action:

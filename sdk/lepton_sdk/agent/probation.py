@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from lepton_sdk.agent.record import ProbationPolicy
+from lepton_sdk.agent.record import ProbationPolicy, Problem
 
 
 class Verdict(StrEnum):
@@ -29,7 +29,7 @@ class Probation:
     began: float
     checks: int = 0
     inferences: int = 0
-    failure: str | None = None
+    failure: Problem | None = None
 
     def checked(self) -> Probation:
         return replace(self, checks=self.checks + 1)
@@ -37,7 +37,7 @@ class Probation:
     def inferred(self, count: int) -> Probation:
         return replace(self, inferences=self.inferences + count)
 
-    def failed(self, failure: str) -> Probation:
+    def failed(self, failure: Problem) -> Probation:
         return self if self.failure is not None else replace(self, failure=failure)
 
     def verdict(self, now: float) -> Verdict:
@@ -48,6 +48,11 @@ class Probation:
         if self.checks and self._proven(elapsed):
             return Verdict.WELL
         return Verdict.TOO_LATE if elapsed >= self.policy.timeout_s else Verdict.UNDECIDED
+
+    def next_change(self, now: float) -> float:
+        """When, on the clock of `now`, time alone may change the verdict next."""
+        moments = [self.began + self.policy.seconds, self.began + self.policy.timeout_s]
+        return min((moment for moment in moments if moment > now), default=now)
 
     def _proven(self, elapsed: float) -> bool:
         policy = self.policy

@@ -78,6 +78,15 @@ class Reason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a step failed. lasting: the same release would fail again."""
+
+    reason: Reason
+    detail: str
+    lasting: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Blob:
     """A file by its content: what `up/want` asks for. sha256: hex of the whole file; size in bytes."""
 

@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lepton_sdk.agent import record as records
-from lepton_sdk.agent.record import AT_REST, Record, Slot
+from lepton_sdk.agent.record import AT_REST, Blob, Record, Slot
 from lepton_sdk.durable import replace_link, sync_folder, write_durably
 from lepton_targets.errors import BadInputError
 
@@ -94,7 +94,7 @@ class Slots:
         """The slot the link points at; None before the first model."""
         try:
             return Slot(os.readlink(self.root / "active"))
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError):  # ValueError: a link that this agent did not make
             return None
 
     def activate(self, slot: Slot | None) -> None:
@@ -126,6 +126,19 @@ class Slots:
             _remove(self.root / f".{slot}.new")
         wanted = None if candidate is None else candidate.blob.sha256
         self._remove_downloads(keep=wanted)
+
+    def free_space(self) -> None:
+        """Give up what is being downloaded, so that the record can be written on a full disc."""
+        self._remove_downloads(keep=None)
+
+    def require_space_for(self, blob: Blob) -> None:
+        """Raises OSError (ENOSPC) unless the file fits twice: as a download and in its slot."""
+        part = self.download(blob.sha256).with_name(blob.sha256 + ".part")
+        here = part.stat().st_size if part.exists() else 0
+        free = shutil.disk_usage(self.root).free
+        if free < 2 * blob.size - here:
+            detail = f"{free} bytes are free, {2 * blob.size - here} are needed for the release"
+            raise OSError(errno.ENOSPC, detail, str(self.root))
 
     def _remove_downloads(self, keep: str | None) -> None:
         for path in self.incoming.iterdir():
