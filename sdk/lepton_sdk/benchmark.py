@@ -5,14 +5,16 @@ Clocks, neighbours and temperature change over seconds; taking turns lets both s
 
 from __future__ import annotations
 
+import ctypes
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lepton_sdk.bundle.manifest import FunctionInterface, TensorSpec
+from lepton_sdk.calls import StagedCall
 from lepton_targets.errors import BadInputError
 from lepton_targets.record import Record
 
@@ -68,6 +70,44 @@ def example_inputs(session: Session, function: str = "infer") -> dict[str, np.nd
             if vector.function == function:
                 return {name: np.array(array) for name, array in vector.inputs.items()}
     return synthetic_inputs(session.interface(function))
+
+
+def call_overhead(session: Session, seconds: float = 0.3) -> Latency:
+    """What `run` costs beyond the model's own code: all of its work around a C function that does nothing."""
+    interface = session.interface()
+    call = StagedCall(_NoWork(), "infer", interface)
+    arrays = {spec.name: np.zeros(spec.shape, spec.dtype) for spec in interface.inputs}
+    inputs = next(iter(arrays.values())) if len(arrays) == 1 else arrays
+    return measure([lambda: call(inputs)], seconds)[0]
+
+
+class _NoWork:
+    """An engine whose function is the C library's `abs`, called with as many arguments as compiled code."""
+
+    name = target = "none"
+    functions: Mapping[str, FunctionInterface] = {}
+
+    def bind(
+        self, function: str, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]
+    ) -> Callable[[], None]:
+        absolute = ctypes.CDLL(None).abs
+        nothing = ctypes.c_void_p(None)
+        arguments = (ctypes.c_int(0), *[nothing] * 5)
+
+        def call() -> None:
+            if absolute(*arguments):
+                raise ArithmeticError("the absolute value of 0 is not 0")
+
+        return call
+
+    def run(self, function: str, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
+        self.bind(function, inputs, outputs)()
+
+    def variables(self) -> dict[str, np.ndarray]:
+        return {}
+
+    def reset(self) -> None:
+        return None
 
 
 def synthetic_inputs(interface: FunctionInterface, seed: int = 0) -> dict[str, np.ndarray]:

@@ -36,14 +36,12 @@ def measure(path: str, engine: str, trust: list[str]) -> dict[str, Any]:
     first = time.perf_counter()
     rss_first = _resident_mb()
 
-    from lepton_sdk.benchmark import bound_call, measure
+    from lepton_sdk.benchmark import call_overhead
 
-    bare = next(iter(inputs.values())) if len(inputs) == 1 else inputs
-    run, bound = measure([lambda: session.run(bare), bound_call(session, "infer", inputs)], 0.5)
     return {
         "first_inference_ms": (first - numpy_done) * 1e3,
         "rss_mb": rss_first - rss_numpy,
-        "call_overhead_us": max(run.min - bound.min, 0.0),
+        "call_overhead_us": call_overhead(session).median,
         "numpy_import_ms": (numpy_done - begin) * 1e3,
         "numpy_rss_mb": rss_numpy - rss_begin,
     }

@@ -54,7 +54,7 @@ def run_examples(
 
 
 def scores(session: Session, outputs: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The first output as numbers to rank classes by, float64 [n, classes]; dequantised where it is scaled."""
+    """The first output as numbers to rank classes by, float64 [n, classes], dequantised."""
     spec = session.outputs[0]
     flat = outputs[spec.name].reshape(len(outputs[spec.name]), -1).astype(np.float64)
     if spec.quantization is not None and len(spec.quantization.scales) == 1:
