@@ -87,7 +87,7 @@ def tolerances(program: Program, function: str, vectors: tuple[Vector, ...]) -> 
         if name not in inexact:
             result[name] = None
         elif program.tensors[name].dtype == "float32":
-            result[name] = 1e-4 * max(1.0, *peaks)
+            result[name] = 1e-4 * max([1.0, *peaks])
         else:
             result[name] = 1.0
     return result
