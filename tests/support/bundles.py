@@ -1,4 +1,4 @@
-"""A bundle small enough to read: an int8 table and an SGD step, as a Program and as a C file of the same meaning."""
+"""A bundle small enough to read: an int8 table and an SGD step, as a Program and as C of the same meaning."""
 
 from __future__ import annotations
 
@@ -51,14 +51,22 @@ int lepton_nothing(void *a, const void *w, void *v, const void *const *i, void *
 @functools.cache
 def machine_code(source: str = SOURCE) -> bytes:
     """A freestanding shared object for this machine."""
+    flags = "-O2 -ffreestanding -fno-sanitize=all -fno-stack-protector -ffp-contract=off -nostdlib -shared"
     with tempfile.TemporaryDirectory() as folder:
-        c, so = Path(folder, "code.c"), Path(folder, "code.so")
-        c.write_text(source)
-        flags = "-O2 -ffreestanding -fno-sanitize=all -fno-stack-protector -nostdlib -shared -fPIC"
-        command = [sys.executable, "-m", "ziglang", "cc", "-target", host().zig, *flags.split()]
-        command += ["-ffp-contract=off", "-o", str(so), str(c)]
-        subprocess.run(command, check=True, capture_output=True)
-        return so.read_bytes()
+        Path(folder, "code.c").write_text(source)
+        command = [
+            sys.executable,
+            "-m",
+            "ziglang",
+            "cc",
+            "-target",
+            host().zig,
+            *flags.split(),
+            "-fPIC",
+            "-s",
+        ]
+        subprocess.run([*command, "-o", "code.so", "code.c"], check=True, capture_output=True, cwd=folder)
+        return Path(folder, "code.so").read_bytes()
 
 
 def program() -> Program:
@@ -116,7 +124,7 @@ def manifest(targets: tuple[str, ...] = ()) -> b.Manifest:
 
 
 def segments(targets: tuple[str, ...] = ()) -> dict[str, bytes]:
-    """The bytes that `manifest` names. Code of other machines is this machine's with the target's name behind."""
+    """The bytes that `manifest` names. Code of other machines is this machine's, with the name behind."""
     x = np.arange(-5, 5, dtype=np.int8).reshape(SHAPE)
     golden = x.tobytes().ljust(64, b"\0") + TABLE[x.astype(int) + 128].tobytes()
     variables = WEIGHT.tobytes().ljust(64, b"\0") + bytes(64)
