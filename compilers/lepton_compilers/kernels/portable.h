@@ -370,7 +370,7 @@ LEPTON_KERNEL void conv2d_float_tile(const float *from, const float *weight, con
                                      const int dw, const int pixels, const int nb, const int channels, const int ky0,
                                      const int ky1, const int kx0, const int kx1, const float lo, const float hi) {
 #pragma clang fp contract(fast)
-  float16_lanes sum[pixels * nb];
+  float16_lanes sum[16];
   LEPTON_UNROLL for (int b = 0; b < nb; b++) {
     float16_lanes start = {0};
     if (bias) start = load_lanes(bias + b * 16, channels - b * 16);
@@ -381,7 +381,7 @@ LEPTON_KERNEL void conv2d_float_tile(const float *from, const float *weight, con
       const float *x = from + ((ptrdiff_t)ky * dh * w + kx * dw) * c;
       const float *by = weight + ((ptrdiff_t)ky * kw + kx) * c * 16;
       for (int i = 0; i < c; i++) {
-        float16_lanes column[nb];
+        float16_lanes column[4];
         LEPTON_UNROLL for (int b = 0; b < nb; b++) {
           __builtin_memcpy(&column[b], by + ((ptrdiff_t)b * kh * kw * c + i) * 16, 64);
         }

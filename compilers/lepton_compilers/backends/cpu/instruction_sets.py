@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lepton_compilers.backends.cpu import portable, training
+from lepton_compilers.backends.cpu import avx512vnni, portable, training
 from lepton_compilers.backends.cpu.lowering import Rows
 from lepton_targets import Isa
 
@@ -25,6 +25,7 @@ PORTABLE = InstructionSet(EVERYWHERE)
 
 INSTRUCTION_SETS: Mapping[Isa, InstructionSet] = {
     Isa.PORTABLE: PORTABLE,
+    Isa.AVX512_VNNI: InstructionSet((avx512vnni.LOWERINGS, *PORTABLE.tables), slack=(64, 64)),
 }
 
 

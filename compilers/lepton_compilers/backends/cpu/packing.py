@@ -50,3 +50,39 @@ def float_columns(weight: Array) -> Array:
 def float_bits(value: float) -> int:
     """The float32's bits as a signed integer: how a literal float reaches a kernel without rounding."""
     return int(np.asarray(value, np.float32).view(np.int32))
+
+
+def vnni_panels(weight: Array, blocks_a_panel: int) -> Array:
+    """int8 weights [O, A, K, B] as panels of 16-channel blocks, each [A][K/4][B][blocks][16][4]; 1-D.
+
+    A and B are taps outside and inside the loop over input channels K. The last panel may be narrower.
+    """
+    out, outer, _, inner = weight.shape
+    grouped = padded(padded(weight, 2, 4), 0)
+    grouped = grouped.reshape(blocks(out), LANES, outer, -1, 4, inner).transpose(2, 3, 5, 0, 1, 4)
+    panels = [
+        grouped[:, :, :, start : start + blocks_a_panel].reshape(-1)
+        for start in range(0, blocks(out), blocks_a_panel)
+    ]
+    return np.concatenate(panels)
+
+
+def depthwise_pairs(weight: Array) -> Array:
+    """int8 weights [3, 3, C] as [block][ky][2][16][4]: taps (w0, w1, w2, 0) and (0, w0, w1, w2)."""
+    by_block = padded(weight, 2).reshape(3, 3, -1, LANES).transpose(2, 0, 3, 1)
+    pairs = np.zeros((by_block.shape[0], 3, 2, LANES, 4), np.int8)
+    pairs[:, :, 0, :, :3] = by_block
+    pairs[:, :, 1, :, 1:] = by_block
+    return pairs
+
+
+def depthwise_fours(weight: Array) -> Array:
+    """int8 weights [KH, KW, C] as [block][taps / 4][16][4], taps in row order."""
+    taps = padded(padded(weight.reshape(-1, weight.shape[2]), 0, 4), 1)
+    return taps.reshape(taps.shape[0] // 4, 4, -1, LANES).transpose(2, 0, 3, 1)
+
+
+def flattened_columns(weight: Array, pixels: int, channels: int) -> Array:
+    """Dense weights [O, pixels · channels] with inputs in the order of a blocked map, padding included."""
+    by_pixel = padded(weight.reshape(-1, pixels, channels), 2)
+    return by_pixel.reshape(len(weight), pixels, -1, LANES).transpose(0, 2, 1, 3).reshape(len(weight), -1)

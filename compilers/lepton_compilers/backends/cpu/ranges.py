@@ -34,3 +34,12 @@ def accumulator_fits(op: Conv2d | DepthwiseConv2d | Dense, t: Tensors) -> Answer
     low, high = accumulator_bounds(op, t)
     reach = int(max(high.max(), -low.min()))
     return when(reach <= INT32, f"sums that reach {reach}; an int32 accumulator holds {INT32}")
+
+
+def leaves_int32(op: Conv2d | DepthwiseConv2d | Dense, t: Tensors) -> bool:
+    """Whether a scaled sum can be too large for a conversion from float32 to int32."""
+    assert op.multiplier is not None
+    multiplier = t[op.multiplier].value
+    assert multiplier is not None
+    low, high = accumulator_bounds(op, t)
+    return bool((np.maximum(high, -low) * multiplier.astype(np.float64)).max() >= 2.0**30)

@@ -1,0 +1,361 @@
+"""The rows of x86-64 with AVX512-VNNI: int8 feature maps blocked by 16 channels, kernels/avx512vnni.h.
+
+What has no row here runs in its portable form; the draft converts between the layouts.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from lepton_compilers.backends.answers import Answer, No, when
+from lepton_compilers.backends.cpu.draft import Draft
+from lepton_compilers.backends.cpu.layout import LANES, Blocked, blocks
+from lepton_compilers.backends.cpu.lowering import Lowering, Rows
+from lepton_compilers.backends.cpu.packing import (
+    depthwise_fours,
+    depthwise_pairs,
+    flattened_columns,
+    padded,
+    vnni_panels,
+)
+from lepton_compilers.backends.cpu.plan import Place
+from lepton_compilers.backends.cpu.portable import (
+    Products,
+    add_constants,
+    int8_products,
+    int_bounds,
+    mean_constants,
+    pool_window,
+    typed,
+)
+from lepton_compilers.backends.cpu.ranges import leaves_int32
+from lepton_compilers.backends.cpu.tiles import dense_blocks, depthwise_tile, pointwise_tile, spatial_tile
+from lepton_sdk.program import Padding, Tensors
+from lepton_sdk.program.operations import (
+    Add,
+    AveragePool2d,
+    ClampTo,
+    Conv2d,
+    Dense,
+    DepthwiseConv2d,
+    MaxPool2d,
+    Table,
+)
+
+HEADER = "avx512vnni.h"
+FEW_CHANNELS = 4
+"""Up to here a kernel row of neighbouring pixels fills vpdpbusd's 4 bytes better than blocks of 16."""
+
+Int8Array = npt.NDArray[np.int8]
+
+
+# What is accepted
+
+
+def _few_channels(op: Conv2d, t: Tensors) -> Answer:
+    answer = int8_products(op, t)
+    if isinstance(answer, No):
+        return answer
+    few = t[op.x].shape[3] <= FEW_CHANNELS and op.dilation[1] == 1
+    return when(few, f"more than {FEW_CHANNELS} input channels")
+
+
+def _pointwise(op: Conv2d, t: Tensors) -> Answer:
+    answer = int8_products(op, t)
+    if isinstance(answer, No):
+        return answer
+    plain = t[op.weight].shape[1:3] == (1, 1) and op.stride == (1, 1) and not op.padding
+    return when(plain, "a kernel other than 1 × 1 at stride 1")
+
+
+def _three_by_three(op: Conv2d | DepthwiseConv2d, t: Tensors) -> Answer:
+    answer = int8_products(op, t)
+    if isinstance(answer, No):
+        return answer
+    shape = t[op.weight].shape
+    kernel = shape[1:3] if isinstance(op, Conv2d) else shape[:2]
+    strides = op.stride in ((1, 1), (2, 2)) and op.dilation == (1, 1)
+    return when(kernel == (3, 3) and strides, "a kernel other than 3 × 3 at stride 1 or 2")
+
+
+def _one_to_one(op: DepthwiseConv2d, t: Tensors) -> Answer:
+    return when(t[op.x].shape[3] == t[op.y].shape[3], "several output channels an input channel")
+
+
+def _depthwise3x3(op: DepthwiseConv2d, t: Tensors) -> Answer:
+    answer = _one_to_one(op, t)
+    return answer if isinstance(answer, No) else _three_by_three(op, t)
+
+
+def _depthwise(op: DepthwiseConv2d, t: Tensors) -> Answer:
+    answer = _one_to_one(op, t)
+    return answer if isinstance(answer, No) else int8_products(op, t)
+
+
+def _int8_add(op: Add, t: Tensors) -> Answer:
+    answer = typed(t, "int8", op.a, op.b, op.y)
+    if isinstance(answer, No):
+        return answer
+    return when(1 <= add_constants(op, t)[2] <= 30, "a sum whose shift leaves 32 bits")
+
+
+def _maps(op: AveragePool2d | MaxPool2d | ClampTo | Table, t: Tensors) -> Answer:
+    answer = typed(t, "int8", op.x, op.y)
+    return answer if isinstance(answer, No) else when(len(t[op.x].shape) == 4, "no feature map")
+
+
+# What is emitted
+
+
+def _unsigned_bounds(op: Products | Add | AveragePool2d | MaxPool2d | ClampTo) -> tuple[int, int]:
+    low, high = int_bounds(op.clamp)
+    return low + 128, high + 128
+
+
+def _weight(op: Products, draft: Draft) -> Int8Array:
+    weight = draft.value(op.weight)
+    assert weight is not None  # accepted
+    return np.asarray(weight, np.int8)
+
+
+def _sums(op: Products, draft: Draft) -> tuple[Place, Place]:
+    """Bias for u8 inputs, bias − (zx + 128)·Σw modulo 2^32, and multipliers; both padded to 16 channels."""
+    weight = _weight(op, draft).astype(np.int64)
+    axes = (0, 1) if isinstance(op, DepthwiseConv2d) else tuple(range(1, weight.ndim))
+    bias = draft.value(op.bias) if op.bias else None
+    start = np.zeros(1, np.int64) if bias is None else bias.astype(np.int64)
+    total = start - (draft.tensors[op.x].zero_point + 128) * weight.sum(axes)
+    multiplier = draft.value(op.multiplier or "")
+    assert multiplier is not None  # accepted
+    factors = np.broadcast_to(multiplier, total.shape).astype(np.float32)
+    # The wrapped start is exact again once the sum is complete: the sum itself fits in int32.
+    wrapped = (total & 0xFFFFFFFF).astype(np.uint32).view(np.int32)
+    return draft.constant(padded(wrapped, 0)), draft.constant(padded(factors, 0))
+
+
+def _result(op: Products, draft: Draft) -> tuple[int, ...]:
+    """zy, lo, hi, wide."""
+    wide = int(leaves_int32(op, draft.tensors))
+    return (draft.tensors[op.y].zero_point + 128, *_unsigned_bounds(op), wide)
+
+
+def _bordered(op: Conv2d | DepthwiseConv2d, draft: Draft) -> tuple[Blocked, int, int]:
+    """x with its border written out, and its rows and columns then."""
+    x, p = draft.read_blocked(op.x), op.padding
+    images, h, w, channels = draft.tensors[op.x].shape
+    if not p:
+        return x, h, w
+    rows, columns = h + p.top + p.bottom, w + p.left + p.right
+    grown = Blocked(Place(""), images, rows * columns, channels)
+    grown = grown.at(draft.scratch(grown.nbytes))
+    border = (h, w, p.top, p.bottom, p.left, p.right, draft.tensors[op.x].zero_point + 128)
+    draft.call(
+        "pad_map_u8",
+        x.place.stepping(x.image_bytes),
+        grown.place.stepping(grown.image_bytes),
+        blocks(channels),
+        *border,
+        times=images,
+    )
+    return grown, rows, columns
+
+
+def _skippable(padding: Padding, zero_point: int) -> bool:
+    """Whether taps on the border may be left out: they add nothing, and there is one a side at most."""
+    widest = max(padding.top, padding.bottom, padding.left, padding.right)
+    return not padding or (zero_point == -128 and widest <= 1)
+
+
+def _around(op: Conv2d | DepthwiseConv2d, draft: Draft) -> tuple[Blocked, int, int, Padding]:
+    """x for a kernel that skips borders, written out where it can't; rows, columns, padding left to skip."""
+    if _skippable(op.padding, draft.tensors[op.x].zero_point):
+        _, h, w, _ = draft.tensors[op.x].shape
+        return draft.read_blocked(op.x), h, w, op.padding
+    return *_bordered(op, draft), Padding()
+
+
+def emit_few_channels(op: Conv2d, draft: Draft) -> None:
+    """Rows of a few channels, bordered, as bytes; a kernel row is one run of them."""
+    images, h, w, c = draft.tensors[op.x].shape
+    _, oh, ow, o = draft.tensors[op.y].shape
+    weight, p = _weight(op, draft), op.padding
+    kh, kw = weight.shape[1:3]
+    wide = (p.left + w + p.right) * c
+    rows = draft.scratch((h + p.top + p.bottom) * wide * images)
+    image = (h + p.top + p.bottom) * wide
+    source = draft.read(op.x)
+    border = (h, w * c, p.top, p.bottom, p.left * c, p.right * c, draft.tensors[op.x].zero_point + 128)
+    draft.call("pad_rows_u8", source.stepping(h * w * c), rows.stepping(image), *border, times=images)
+    mr, nv = spatial_tile(ow, blocks(o), taps=1)
+    columns = draft.constant(vnni_panels(weight.reshape(o, kh, kw * c, 1), nv))
+    bias, multiplier = _sums(op, draft)
+    y = draft.write_blocked(op.y)
+    steps = (op.stride[1] * c, 0, op.dilation[0] * wide, op.stride[0] * wide, LANES)
+    literals = (*steps, kh, 1, -(-kw * c // 4), oh, ow, o, mr, nv, *_result(op, draft))
+    target = y.place.stepping(y.image_bytes)
+    draft.call("conv_u8", rows.stepping(image), columns, bias, multiplier, target, *literals, times=images)
+
+
+def emit_pointwise(op: Conv2d, draft: Draft) -> None:
+    """1 × 1: pixels in one row."""
+    x = draft.read_blocked(op.x)
+    o = draft.tensors[op.y].shape[3]
+    mr, nv = pointwise_tile(x.pixels, blocks(o))
+    columns = draft.constant(vnni_panels(_weight(op, draft).reshape(o, 1, x.channels, 1), nv))
+    bias, multiplier = _sums(op, draft)
+    y = draft.write_blocked(op.y)
+    draft.call(
+        "pointwise_u8",
+        x.place.stepping(x.image_bytes),
+        columns,
+        bias,
+        multiplier,
+        y.place.stepping(y.image_bytes),
+        *(x.pixels, x.channels, o, mr, nv, *_result(op, draft)),
+        times=x.images,
+    )
+
+
+def emit_conv3x3(op: Conv2d, draft: Draft) -> None:
+    """3 × 3: each input loaded once a kernel row for its three columns."""
+    x, h, w, padding = _around(op, draft)
+    _, oh, ow, o = draft.tensors[op.y].shape
+    mr, nv = spatial_tile(ow, blocks(o), taps=3)
+    by_row = _weight(op, draft).transpose(0, 1, 3, 2)
+    columns = draft.constant(vnni_panels(by_row, nv))
+    bias, multiplier = _sums(op, draft)
+    y = draft.write_blocked(op.y)
+    shape = (h, w, x.channels, oh, ow, o, op.stride[0], padding.top, padding.left, mr, nv)
+    source, target = x.place.stepping(x.image_bytes), y.place.stepping(y.image_bytes)
+    literals = (*shape, *_result(op, draft))
+    draft.call("conv3x3_u8", source, columns, bias, multiplier, target, *literals, times=x.images)
+
+
+def emit_conv2d(op: Conv2d, draft: Draft) -> None:
+    """Any kernel, stride and dilation, on a map with its border written out."""
+    x, h, w = _bordered(op, draft)
+    weight = _weight(op, draft)
+    o, kh, kw, c = weight.shape
+    _, oh, ow, _ = draft.tensors[op.y].shape
+    mr, nv = spatial_tile(ow, blocks(o), taps=1)
+    columns = draft.constant(vnni_panels(weight.reshape(o, kh * kw, c, 1), nv))
+    bias, multiplier = _sums(op, draft)
+    y = draft.write_blocked(op.y)
+    row = w * LANES
+    steps = (op.stride[1] * LANES, op.dilation[1] * LANES, op.dilation[0] * row, op.stride[0] * row, h * row)
+    literals = (*steps, kh, kw, -(-c // 4), oh, ow, o, mr, nv, *_result(op, draft))
+    source, target = x.place.stepping(x.image_bytes), y.place.stepping(y.image_bytes)
+    draft.call("conv_u8", source, columns, bias, multiplier, target, *literals, times=x.images)
+
+
+def emit_depthwise3x3(op: DepthwiseConv2d, draft: Draft) -> None:
+    """3 × 3: one transpose of four pixels serves two outputs and three kernel rows."""
+    x, h, w, padding = _around(op, draft)
+    _, oh, ow, _ = draft.tensors[op.y].shape
+    weight = draft.constant(depthwise_pairs(_weight(op, draft)))
+    bias, multiplier = _sums(op, draft)
+    y = draft.write_blocked(op.y)
+    mr, rows = depthwise_tile(oh, ow, op.stride[0])
+    shape = (h, w, x.channels, oh, ow, op.stride[0], padding.top, padding.left, mr, rows)
+    source, target = x.place.stepping(x.image_bytes), y.place.stepping(y.image_bytes)
+    literals = (*shape, *_result(op, draft))
+    draft.call("depthwise3x3_u8", source, weight, bias, multiplier, target, *literals, times=x.images)
+
+
+def emit_depthwise(op: DepthwiseConv2d, draft: Draft) -> None:
+    """Any kernel: four taps a step, on a map with its border written out."""
+    x, h, w = _bordered(op, draft)
+    kernel = draft.tensors[op.weight].shape[:2]
+    _, oh, ow, _ = draft.tensors[op.y].shape
+    weight = draft.constant(depthwise_fours(_weight(op, draft)))
+    bias, multiplier = _sums(op, draft)
+    y = draft.write_blocked(op.y)
+    literals = (h, w, x.channels, oh, ow, *kernel, *op.stride, *op.dilation, *_result(op, draft))
+    source, target = x.place.stepping(x.image_bytes), y.place.stepping(y.image_bytes)
+    draft.call("depthwise_u8", source, weight, bias, multiplier, target, *literals, times=x.images)
+
+
+def emit_dense(op: Dense, draft: Draft) -> None:
+    """A row at a time; a flattened map is read as it lies, the weights follow its order."""
+    x = draft.read_rows(op.x)
+    o = draft.tensors[op.y].shape[1]
+    weight = flattened_columns(_weight(op, draft), x.pixels, x.channels)
+    groups = -(-x.channels // 4) if x.pixels == 1 else weight.shape[1] // 4
+    nv = dense_blocks(blocks(o))
+    columns = draft.constant(vnni_panels(weight[:, None, : groups * 4, None], nv))
+    bias, multiplier = _sums(op, draft)
+    y = draft.write_blocked(op.y)
+    source, target = x.place.stepping(x.image_bytes), y.place.stepping(y.image_bytes)
+    literals = (groups, o, nv, *_result(op, draft))
+    draft.call("dense_u8", source, columns, bias, multiplier, target, *literals, times=x.images)
+
+
+def emit_add(op: Add, draft: Draft) -> None:
+    """All channels alike, padding included."""
+    t = draft.tensors
+    a, b = draft.read_blocked(op.a), draft.read_blocked(op.b)
+    ma, mb, shift = add_constants(op, t)
+    base = (1 << (shift - 1)) - (t[op.a].zero_point + 128) * ma - (t[op.b].zero_point + 128) * mb
+    y = draft.write_blocked(op.y, over=draft.overwritable(op.a))
+    literals = (y.nbytes, base, ma, mb, shift, t[op.y].zero_point + 128, *_unsigned_bounds(op))
+    draft.call("add_u8", a.place, b.place, y.place, *literals)
+
+
+def _pooled(kernel: str, op: AveragePool2d | MaxPool2d, draft: Draft, literals: tuple[int, ...]) -> None:
+    x, y = draft.read_blocked(op.x), draft.write_blocked(op.y)
+    source, target = x.place.stepping(x.image_bytes), y.place.stepping(y.image_bytes)
+    draft.call(kernel, source, target, *pool_window(op, draft), *literals, times=x.images)
+
+
+def emit_average_pool(op: AveragePool2d, draft: Draft) -> None:
+    """A block at a time."""
+    same, sx, sy, zx, zy, _, _ = mean_constants(op, draft.tensors)
+    _pooled("average_pool_u8", op, draft, (same, sx, sy, zx, zy + 128, *_unsigned_bounds(op)))
+
+
+def emit_max_pool(op: MaxPool2d, draft: Draft) -> None:
+    """A block at a time."""
+    _pooled("max_pool_u8", op, draft, _unsigned_bounds(op))
+
+
+def emit_clamp(op: ClampTo, draft: Draft) -> None:
+    """All bytes alike."""
+    x = draft.read_blocked(op.x)
+    y = draft.write_blocked(op.y, over=draft.overwritable(op.x))
+    draft.call("clamp_u8", x.place, y.place, y.nbytes, *_unsigned_bounds(op))
+
+
+def emit_table(op: Table, draft: Draft) -> None:
+    """All bytes alike, by a table of u8."""
+    values = draft.value(op.table)
+    assert values is not None  # accepted
+    x = draft.read_blocked(op.x)
+    table = draft.constant(values.view(np.uint8) ^ np.uint8(0x80))
+    y = draft.write_blocked(op.y, over=draft.overwritable(op.x))
+    draft.call("table_u8", x.place, table, y.place, y.nbytes)
+
+
+def _constant_table(op: Table, t: Tensors) -> Answer:
+    answer = _maps(op, t)
+    return answer if isinstance(answer, No) or t[op.table].value is not None else No("a table that varies")
+
+
+LOWERINGS: Rows = {
+    Conv2d: (
+        Lowering(_few_channels, emit_few_channels, HEADER),
+        Lowering(_pointwise, emit_pointwise, HEADER),
+        Lowering(_three_by_three, emit_conv3x3, HEADER),
+        Lowering(int8_products, emit_conv2d, HEADER),
+    ),
+    DepthwiseConv2d: (
+        Lowering(_depthwise3x3, emit_depthwise3x3, HEADER),
+        Lowering(_depthwise, emit_depthwise, HEADER),
+    ),
+    Dense: (Lowering(int8_products, emit_dense, HEADER),),
+    Add: (Lowering(_int8_add, emit_add, HEADER),),
+    AveragePool2d: (Lowering(_maps, emit_average_pool, HEADER),),
+    MaxPool2d: (Lowering(_maps, emit_max_pool, HEADER),),
+    ClampTo: (Lowering(_maps, emit_clamp, HEADER),),
+    Table: (Lowering(_constant_table, emit_table, HEADER),),
+}

@@ -1,0 +1,89 @@
+"""Every operation alone: what a CPU computes against the reference executor."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from support.native import Native
+from support.programs import EXACT_CASES, FLOAT_CASES, Case, together
+
+from lepton_compilers.backends import Yes, cpu
+from lepton_sdk.program import reference
+from lepton_sdk.program.operations import INFERENCE_OPERATIONS
+from lepton_targets import CPUS, get_target
+from lepton_targets.host import runs_here
+
+# Shrinking compiles at every step; the failing operation is named in the message instead.
+SLOW = settings(
+    max_examples=6,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),
+)
+CASES_A_LIBRARY = 12
+
+
+@pytest.fixture(params=("x86-64", "x86-64-avx2", "x86-64-avx512vnni"))
+def target(request: pytest.FixtureRequest) -> str:
+    name = str(request.param)
+    row = get_target(name)
+    if not runs_here(row):
+        pytest.skip(f"this machine does not execute {name}")
+    return name
+
+
+def outputs(cases: list[Case], target: str) -> list[list[np.ndarray]]:
+    program = together(cases)
+    native = Native(program, cpu.lower(program, get_target(target)))
+    return [native.run(case.inputs, f"case{index}") for index, case in enumerate(cases)]
+
+
+def lists(cases: st.SearchStrategy[Case]) -> st.SearchStrategy[list[Case]]:
+    return st.lists(cases, min_size=CASES_A_LIBRARY, max_size=CASES_A_LIBRARY)
+
+
+@pytest.mark.parametrize("operation", EXACT_CASES)
+def test_int8_bytes_are_those_of_the_reference(operation: str, target: str) -> None:
+    @SLOW
+    @given(lists(EXACT_CASES[operation]))
+    def check(cases: list[Case]) -> None:
+        for case, found in zip(cases, outputs(cases, target)):
+            expected = reference.run(case.program, case.inputs)
+            for a, b in zip(found, expected, strict=True):
+                np.testing.assert_array_equal(a, b, err_msg=str(case.program.function().operations))
+
+    check()
+
+
+@pytest.mark.parametrize("operation", FLOAT_CASES)
+def test_float_results_are_near_the_reference(operation: str, target: str) -> None:
+    @SLOW
+    @given(lists(FLOAT_CASES[operation]))
+    def check(cases: list[Case]) -> None:
+        for case, found in zip(cases, outputs(cases, target)):
+            expected = reference.run(case.program, case.inputs)
+            for a, b in zip(found, expected, strict=True):
+                np.testing.assert_allclose(
+                    a, b, rtol=1e-5, atol=3e-6, err_msg=str(case.program.function().operations)
+                )
+
+    check()
+
+
+def test_every_operation_of_inference_has_cases() -> None:
+    named = {*EXACT_CASES, *FLOAT_CASES}
+    assert {kind.__name__ for kind in INFERENCE_OPERATIONS} == named
+
+
+@pytest.mark.parametrize("row", CPUS, ids=lambda row: row.name)
+def test_every_cpu_supports_every_operation(row: object) -> None:
+    @settings(max_examples=20, deadline=None, derandomize=True)
+    @given(st.one_of(*EXACT_CASES.values(), *FLOAT_CASES.values()))
+    def check(case: Case) -> None:
+        (op,) = case.program.function().operations
+        assert cpu.supports(op, case.program.tensors, row) == Yes()
+
+    check()
