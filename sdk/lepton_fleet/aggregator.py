@@ -76,6 +76,11 @@ class Aggregator:
         """updates_offered, updates_counted, _duplicate, _stale, _rejected, _unfinished, dropped_<reason>."""
         return self._store.counts(self._job.name)
 
+    def close(self) -> None:
+        """Close the transport and the store."""
+        self._transport.close()
+        self._store.close()
+
     # ---- the story of a job
 
     def run(self, connect_timeout_s: float | None = 30.0) -> Iterator[RoundResult]:
@@ -90,7 +95,7 @@ class Aggregator:
         self._transport.on_connection(self._on_connection)
         self._transport.start(connect_timeout_s)
         before = self._store.rounds(self._job.name)
-        self._on_event("ready", {"job": self._job.name, "rounds_so_far": len(before)})
+        self._on_event("ready", {"job": self._job.name, "rounds_so_far": len(before), **self.counts()})
         abandoned = 0
         while (state := self._next_round()) is not None:
             result = self._run_round(state)

@@ -1,0 +1,145 @@
+"""`lepton device run`: takes part in federated rounds and keeps the model up to date, as a TOML file says.
+
+[broker]     host, port, connect_timeout_s, …       [device]  key, server_key, tenant
+[federated]  job, spool, bundle, data, trust, engine, rounds, retry_s      [agent]  slots, trust, …
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lepton_sdk.cli.output import print_json
+from lepton_targets.errors import UsageError
+
+if TYPE_CHECKING:
+    from lepton_sdk.federated.client import FederatedClient
+    from lepton_sdk.wire.configuration import Section
+    from lepton_sdk.wire.identity import Identity
+    from lepton_sdk.wire.transport import Transport
+
+device = typer.Typer(help="This machine as a device of a fleet.", no_args_is_help=True)
+
+
+@device.callback()
+def _device() -> None:
+    """This machine as a device of a fleet."""
+
+
+@device.command()
+def run(
+    config: Annotated[Path, typer.Option("--config", help="TOML file of this device.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object an event.")] = False,
+) -> None:
+    """Work until stopped (SIGTERM, Ctrl-C), or until [federated] rounds have their receipts.
+
+    The key named by [device] key is made at the first start, its public half lies beside it: enrol that.
+    """
+    from lepton_sdk import __version__
+    from lepton_sdk.agent import agent as device_agent
+    from lepton_sdk.wire.configuration import broker_transport, read_configuration
+    from lepton_sdk.wire.identity import Identity, PublicKey
+
+    logging.basicConfig(
+        level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
+    )
+    whole = read_configuration(config)
+    if "federated" not in whole and "agent" not in whole:
+        raise UsageError(
+            f"{config} has neither [federated] nor [agent]", "a device does at least one of them"
+        )
+    names = whole.section("device")
+    identity = Identity.load_or_create(names.path("key"))
+    server_key = PublicKey.load(names.path("server_key"))
+    tenant = names.text("tenant", "default")
+    names.finish()
+    transport, timeout_s = broker_transport(whole.section("broker"), identity.device_id)
+    lock = threading.Lock()
+
+    def tell(name: str, fields: Mapping[str, Any]) -> None:
+        with lock:
+            if as_json:
+                print_json({"event": name, "device": identity.device_id, **fields})
+            else:
+                print(f"{identity.device_id} {name} " + " ".join(f"{k}={v}" for k, v in fields.items()))
+            sys.stdout.flush()
+
+    client, rounds = None, 0
+    if "federated" in whole:
+        section = whole.section("federated")
+        client, rounds = _client(section, transport, identity, server_key, tenant, tell, __version__)
+    agent = None
+    if "agent" in whole:
+        agent = device_agent.from_config(
+            whole.section("agent").rest(), transport, identity,
+            server_key=server_key, tenant=tenant, folder=whole.folder,
+            on_event=lambda name, fields: tell(f"agent_{name}", fields),
+        )  # fmt: skip
+    whole.finish()
+
+    stopped = threading.Event()
+
+    def stop(*_: object) -> None:
+        stopped.set()
+        if client is not None:
+            client.stop()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    try:
+        transport.start(timeout_s)
+        tell("ready", {"tenant": tenant})
+        if agent is not None:
+            agent.start(timeout_s)
+        if client is not None:
+            counts = client.run(rounds=rounds or None, connect_timeout_s=timeout_s)
+            tell("finished", dict(counts))
+        if agent is not None and not stopped.is_set():
+            stopped.wait()
+    finally:
+        if agent is not None:
+            agent.close()
+        transport.close()
+
+
+def _client(
+    section: Section,
+    transport: Transport,
+    identity: Identity,
+    server_key: Any,
+    tenant: str,
+    tell: Any,
+    version: str,
+) -> tuple[FederatedClient, int]:
+    """The client of `[federated]`, and for how many rounds (0: until stopped)."""
+    from lepton_sdk.federated.client import FederatedClient
+    from lepton_sdk.federated.local import local_training
+
+    train = local_training(
+        section.path("bundle"),
+        section.path("data"),
+        engine=section.text("engine", "native"),
+        trust=section.paths("trust"),
+    )
+    client = FederatedClient(
+        transport,
+        identity,
+        train=train,
+        spool=section.path("spool", "spool"),
+        server_key=server_key,
+        tenant=tenant,
+        job=section.text("job", "default"),
+        retry_s=section.number("retry_s", 1.0),
+        on_event=tell,
+        version=version,
+    )
+    rounds = section.whole("rounds", 0)
+    section.finish()
+    return client, rounds

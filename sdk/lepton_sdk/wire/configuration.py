@@ -1,0 +1,114 @@
+"""A role's TOML file, read section by section: typed values, unknown keys refused, paths beside the file."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lepton_sdk.wire.mqtt import MqttTransport, Tls
+from lepton_targets.errors import UsageError, nearest
+
+_MISSING = object()
+
+
+def read_configuration(path: Path) -> Section:
+    """The whole file as a section. Raises UsageError where it can't be read or is no TOML."""
+    try:
+        content = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise UsageError(f"cannot read the configuration {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not TOML: {error}") from error
+    return Section(content, path.parent, "")
+
+
+class Section:
+    """A table of the file. Every getter takes a key out; `finish` refuses what nobody asked for."""
+
+    def __init__(self, content: Mapping[str, Any], folder: Path, name: str) -> None:
+        self.content = dict(content)
+        self.folder = folder
+        self._name = name
+        self._known: list[str] = []
+
+    def section(self, key: str) -> Section:
+        """A table inside, empty where the file has none."""
+        return Section(self._typed(key, dict, {}), self.folder, self._full(key))
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.content
+
+    def text(self, key: str, default: Any = _MISSING) -> str:
+        return str(self._typed(key, str, default))
+
+    def whole(self, key: str, default: Any = _MISSING) -> int:
+        return int(self._typed(key, int, default))
+
+    def number(self, key: str, default: Any = _MISSING) -> float:
+        return float(self._typed(key, (int, float), default))
+
+    def path(self, key: str, default: Any = _MISSING) -> Path:
+        """A path, relative to the configuration's folder."""
+        return Path(self.folder, self._typed(key, str, default))
+
+    def optional_path(self, key: str) -> Path | None:
+        self._known.append(key)
+        return self.path(key) if key in self.content else None
+
+    def paths(self, key: str) -> tuple[Path, ...] | None:
+        """A list of paths; None where the file has none."""
+        self._known.append(key)
+        if key not in self.content:
+            return None
+        return tuple(self.folder / str(path) for path in self._typed(key, list, []))
+
+    def rest(self) -> dict[str, Any]:
+        """Everything left, for whoever checks it himself."""
+        content, self.content = self.content, {}
+        return content
+
+    def finish(self) -> None:
+        """Raises UsageError naming a key that means nothing here."""
+        for key in self.content:
+            raise UsageError(
+                f"unknown key {self._full(key)}{nearest(key, self._known)}",
+                f"known here: {', '.join(sorted(set(self._known)))}",
+            )
+
+    def _full(self, key: str) -> str:
+        return f"{self._name}.{key}" if self._name else key
+
+    def _typed(self, key: str, kinds: type | tuple[type, ...], default: Any) -> Any:
+        self._known.append(key)
+        value = self.content.pop(key, default)
+        if value is _MISSING:
+            raise UsageError(f"the key {self._full(key)} is missing from the configuration")
+        if not isinstance(value, kinds) or isinstance(value, bool):
+            names = " or ".join(kind.__name__ for kind in (kinds if isinstance(kinds, tuple) else (kinds,)))
+            raise UsageError(f"{self._full(key)} = {value!r}: {names} is accepted")
+        return value
+
+
+def broker_transport(section: Section, client_id: str) -> tuple[MqttTransport, float]:
+    """The transport that `[broker]` describes, not started yet, and how long to wait for it in seconds.
+
+    Keys: host, port, connect_timeout_s, keepalive_s, username, password_file, and for TLS authority,
+    certificate, private_key (PEM files).
+    """
+    authority, certificate = section.optional_path("authority"), section.optional_path("certificate")
+    private_key, password_file = section.optional_path("private_key"), section.optional_path("password_file")
+    username = section.text("username", "")
+    timeout_s = section.number("connect_timeout_s", 30.0)
+    transport = MqttTransport(
+        section.text("host", "127.0.0.1"),
+        section.whole("port", 1883),
+        client_id,
+        keepalive_s=section.whole("keepalive_s", 15),
+        tls=Tls(authority, certificate, private_key) if authority else None,
+        username=username or None,
+        password=password_file.read_text().strip() if password_file else None,
+    )
+    section.finish()
+    return transport, timeout_s
