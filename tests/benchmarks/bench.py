@@ -21,7 +21,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from support.evaluation_data import find  # noqa: E402
+from support.evaluation_data import data_root  # noqa: E402
 
 NETWORKS = {
     "ResNet-8": "mlperf_tiny/pretrainedResnet_quant.tflite",
@@ -45,8 +45,8 @@ def measure(folder: Path, targets: list[str]) -> list[dict[str, Any]]:
     """One row a network and target."""
     rows = []
     for name, file in NETWORKS.items():
-        model = find(file)
-        if model is None:
+        model = data_root() / file
+        if not model.is_file():
             print(f"{name}: {file} is not there; left out", file=sys.stderr)
             continue
         for target in targets:

@@ -6,7 +6,9 @@ import pytest
 from lepton_fleet.demo.network import small_cnn
 from lepton_sdk import Session, Trainer
 from support.command_line import lepton
-from support.evaluation_data import KWS_MODEL, KWS_SAMPLES
+from support.evaluation_data import committed_kws
+
+KWS_MODEL, KWS_SAMPLES, _ = committed_kws()
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +45,8 @@ def test_a_bundle_carries_proofs_that_its_sessions_pass(tmp_path):
     assert summary["macs"] > 2_000_000
     for engine in ("native", "reference"):
         Session(out, engine=engine).self_test()
-    samples = np.load(KWS_SAMPLES)
     native, reference = Session(out), Session(out, engine="reference")
-    for x in samples["features"][:8]:
+    for x in KWS_SAMPLES[:8]:
         (ours,), (defined,) = native.run(x[None]).values(), reference.run(x[None]).values()
         np.testing.assert_array_equal(ours, defined)
 
