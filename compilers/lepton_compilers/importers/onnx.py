@@ -21,7 +21,7 @@ from onnx import numpy_helper
 from tvm import relax
 from tvm.relax.frontend.onnx.onnx_frontend import ONNXGraphImporter
 
-from lepton_compilers.importers.quiet import quiet
+from lepton_compilers.importers.quiet import abandon, quiet
 from lepton_compilers.importers.replaced import check_names, replacement
 from lepton_compilers.importers.source import first_bytes
 from lepton_compilers.passes.graph import is_constant, number, value
@@ -68,18 +68,21 @@ def import_onnx(
     _check_operators(graph, trainable)
     _replace(graph, weights)
     parameters = _parameters(graph) if trainable else ()
+    importer = _Importer(parameters, _input_shapes(graph, shapes))
     try:
         with quiet():
-            importer = _Importer(parameters, _input_shapes(graph, shapes))
             module = importer.from_onnx(graph, _opset(model))
     except (LeptonError, MemoryError):
+        abandon(importer.bb)
         raise
-    except tvm.error.OpNotImplemented as error:
+    except tvm.error.OpError as error:
+        abandon(importer.bb)
         raise UnsupportedOperatorError(
             "the ONNX model uses a form that can't be imported", *str(error).strip().splitlines()
         ) from error
     except Exception as error:
         # TVM's importer signals malformed graphs by whatever its own code trips over.
+        abandon(importer.bb)
         raise BadInputError(
             f"the ONNX model can't be imported; the node that failed: {importer.current or 'none reached'}",
             f"{type(error).__name__}: {(str(error).strip() or 'no detail').splitlines()[-1]}",

@@ -7,6 +7,9 @@ import io
 import logging
 import warnings
 from collections.abc import Iterator
+from typing import Any
+
+import tvm
 
 _log = logging.getLogger(__name__)
 
@@ -22,3 +25,10 @@ def quiet() -> Iterator[None]:
         finally:
             for line in (*(str(w.message) for w in caught), *said.getvalue().splitlines()):
                 _log.debug("importer: %s", line)
+
+
+def abandon(builder: Any) -> None:
+    """End the block that an error left open; TVM writes a warning to stderr for a builder that has one."""
+    # There is none where the error came before the function was begun.
+    with contextlib.suppress(tvm.error.InternalError):
+        builder._end_block()

@@ -44,12 +44,36 @@ def import_model(
     if content[4:8] == TFLITE_IDENTIFIER:
         from lepton_compilers.importers.tflite import import_tflite
 
-        return import_tflite(content, shapes=shapes or {}, trainable=trainable, weights=weights or {})
-    if content[:4] == b"LEPTON"[:4]:
+        return checked_extents(
+            import_tflite(content, shapes=shapes or {}, trainable=trainable, weights=weights or {})
+        )
+    if content[:6] == b"LEPTON":
         raise BadInputError("this is a Lepton bundle, already compiled", "accepted: a TFLite or an ONNX file")
     from lepton_compilers.importers.onnx import import_onnx
 
-    return import_onnx(content, shapes=shapes or {}, trainable=trainable, weights=weights or {})
+    return checked_extents(
+        import_onnx(content, shapes=shapes or {}, trainable=trainable, weights=weights or {})
+    )
+
+
+def checked_extents(module: Any) -> Any:
+    """The module, once every tensor in it has extents known now and above zero.
+
+    Raises BadInputError with the first layer that has not.
+    """
+    from lepton_compilers.passes.graph import bindings, known_shape
+
+    main = module["main"]
+    for var in (*main.params, *(binding.var for binding in bindings(main))):
+        extents = known_shape(var)
+        if extents is None:
+            raise BadInputError(
+                f"layer '{var.name}' has a shape that depends on its input's values",
+                "fix the input shapes:  --shape NAME=1,3,224,224",
+            )
+        if any(n < 1 for n in extents):
+            raise BadInputError(f"layer '{var.name}' has the empty shape {extents}; the model is damaged")
+    return module
 
 
 def first_bytes(content: bytes) -> str:

@@ -21,7 +21,7 @@ from tvm import relax
 from tvm.relax.frontend.tflite import from_tflite
 from tvm.relax.frontend.tflite.tflite_frontend import OperatorConverter, get_pad_value
 
-from lepton_compilers.importers.quiet import quiet
+from lepton_compilers.importers.quiet import abandon, quiet
 from lepton_compilers.importers.replaced import check_names, replacement
 from lepton_targets.errors import BadInputError, LeptonError, UnsupportedOperatorError, UsageError, nearest
 
@@ -81,12 +81,11 @@ def import_tflite(
         subgraph = model.Subgraphs(0)
         _replace(model, subgraph, weights)
         _check_shapes(subgraph, shapes)
-        with quiet():
-            module = from_tflite(model, op_converter=_Converter)
+        module = _imported(model)
         outputs = [_tensor_name(subgraph, int(i)) for i in subgraph.OutputsAsNumpy()]
     except LeptonError:
         raise
-    except tvm.error.OpNotImplemented as error:
+    except (tvm.error.OpError, NotImplementedError) as error:
         raise UnsupportedOperatorError(
             "the TFLite model uses a form that can't be imported", *str(error).strip().splitlines()
         ) from error
@@ -97,6 +96,23 @@ def import_tflite(
         ) from error
     main = module["main"].without_attr("params").with_attr("output_names", outputs)
     return tvm.IRModule({"main": main})
+
+
+def _imported(model: Any) -> Any:
+    """TVM's import with the converter below."""
+    converters: list[_Converter] = []
+
+    def converter(*arguments: Any) -> _Converter:
+        converters.append(_Converter(*arguments))
+        return converters[0]
+
+    with quiet():
+        try:
+            return from_tflite(model, op_converter=converter)
+        except BaseException:
+            for begun in converters:
+                abandon(begun.bb)
+            raise
 
 
 class _Converter(OperatorConverter):  # type: ignore[misc]

@@ -113,7 +113,7 @@ class Draft:
         """The int8 tensor and quantisation behind `dequantize(x)`; None for anything else."""
         return self.dequantised_call(self.graph.definition(expr))
 
-    def dequantised_call(self, definition: Expr | None) -> tuple[Var, Quantization] | None:
+    def dequantised_call(self, definition: Expr) -> tuple[Var, Quantization] | None:
         """The same of the call itself."""
         if operator(definition) != DEQUANTIZE:
             return None

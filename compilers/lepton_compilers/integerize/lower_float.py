@@ -82,8 +82,8 @@ def arranged(call: Expr, weight: Known) -> Known | None:
         return None
     if layout == "HWIO" and groups == 1:
         return weight.moved(lambda w: w.transpose(3, 0, 1, 2))
-    if layout == "HWOI" and groups == shape(call.args[0])[3] == weight.values.shape[2]:
-        return weight.moved(lambda w: w.reshape(*w.shape[:2], -1))
+    if layout == "HWOI" and groups == shape(call.args[0])[3] and weight.values.shape[3] == 1:
+        return weight.moved(lambda w: w[..., 0])
     return None
 
 

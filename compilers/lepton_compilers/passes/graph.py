@@ -58,6 +58,17 @@ def shape(expr: Expr) -> tuple[int, ...]:
     return tuple(int(n) for n in (extents.values if hasattr(extents, "values") else extents))
 
 
+def known_shape(expr: Expr) -> tuple[int, ...] | None:
+    """Extents of a tensor, () for what is none; None where one is not known at compile time."""
+    if not isinstance(expr.ty, relax.TensorType):
+        return ()
+    extents = expr.ty.shape
+    values = None if extents is None else getattr(extents, "values", None)
+    if values is None or not all(isinstance(n, int | tvm.tirx.IntImm) for n in values):
+        return None
+    return tuple(int(n) for n in values)
+
+
 def dtype(expr: Expr) -> str:
     """Element type, as numpy names it; "" for what is no tensor (a tuple, a shape)."""
     return str(expr.ty.dtype) if isinstance(expr.ty, relax.TensorType) else ""

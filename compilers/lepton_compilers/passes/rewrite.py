@@ -12,6 +12,7 @@ from typing import Any
 import tvm
 from tvm import relax
 
+from lepton_compilers.importers.quiet import abandon
 from lepton_compilers.passes.graph import Expr, Graph, Var, is_constant, is_var, operands
 
 Visitor = Callable[["Rewriter", Var, Expr], "Expr | None"]
@@ -53,10 +54,18 @@ class Rewriter:
         new = tuple(parameters) if parameters else tuple(relax.Var(p.name, p.ty) for p in old)
         self.new.update(zip(old, new))
         attributes = {str(k): v for k, v in dict(self.graph.function.attrs or {}).items()}
-        needed = _needed(self.graph)
         functions = {g: self.module[g] for g in self.module.get_global_vars() if g.name_hint != "main"}
         for g, function in functions.items():
             self.builder.add_func(function, g.name_hint)
+        try:
+            self._build(visit, new, attributes, results)
+        except BaseException:
+            abandon(self.builder)
+            raise
+        return relax.transform.DeadCodeElimination()(self.builder.finalize())
+
+    def _build(self, visit: Visitor, new: tuple[Var, ...], attributes: dict[str, Any], results: Any) -> None:
+        needed = _needed(self.graph)
         with self.builder.function("main", list(new), attrs=attributes):
             with self.builder.dataflow():
                 for binding in self.graph.bindings:
@@ -74,7 +83,6 @@ class Rewriter:
                 output = outputs[0] if len(outputs) == 1 else relax.Tuple(list(outputs))
                 output = self.builder.emit_output(output)
             self.builder.emit_func_output(output)
-        return self.builder.finalize()
 
 
 def rewrite(module: Any, visit: Visitor) -> Any:

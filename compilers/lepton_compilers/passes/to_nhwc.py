@@ -35,7 +35,7 @@ ELEMENTWISE = (RELU, CLIP, ADD, QUANTIZE, DEQUANTIZE)
 
 
 def to_nhwc(module: Any) -> Any:
-    """Convolutions and pools in NHWC with kernels HWIO (HWOI depthwise); what follows them turns along.
+    """Convolutions and pools in NHWC, kernels HWIO (depthwise HWOI); what follows them turns along.
 
     Before quantisation, so that quantize and dequantize never stand between a permute and its convolution.
     TVM's ConvertLayout stops at clip, at rank-1 biases and at quantize, and leaves permutes there; this
@@ -128,21 +128,10 @@ def _turned(rewriter: Rewriter, turned: dict[Var, Expr], var: Var, old: Expr) ->
 
 
 def _kernel(rewriter: Rewriter, conv: Expr) -> tuple[Expr, str]:
-    """HWIO from OIHW; HWOI [kh, kw, C, multiplier] where each group is one input channel.
-
-    Works on constants, dequantised constants' results and trainable parameters alike: it only permutes.
-    """
+    """HWIO from OIHW, or HWOI [kh, kw, out, 1] where each group is one input channel."""
     weight = rewriter.mapped(conv.args[1])
-    out, inner, kh, kw = shape(weight)
     channels, groups = shape(conv.args[0])[1], int(conv.attrs.groups)
-    if groups > 1 and groups == channels and inner == 1:
-        if is_constant(weight):
-            array = value(weight).reshape(channels, out // channels, kh, kw).transpose(2, 3, 0, 1)
-            return relax.const(np.ascontiguousarray(array)), "HWOI"
-        moved = rewriter.emit(relax.op.permute_dims(weight, [2, 3, 0, 1]))
-        if out == channels:
-            return moved, "HWOI"
-        return rewriter.emit(relax.op.reshape(moved, [kh, kw, channels, out // channels])), "HWOI"
+    layout, axes = ("HWOI", [2, 3, 0, 1]) if groups == channels > 1 else ("HWIO", [2, 3, 1, 0])
     if is_constant(weight):
-        return relax.const(np.ascontiguousarray(value(weight).transpose(2, 3, 1, 0))), "HWIO"
-    return rewriter.emit(relax.op.permute_dims(weight, [2, 3, 1, 0])), "HWIO"
+        return relax.const(np.ascontiguousarray(value(weight).transpose(axes))), layout
+    return rewriter.emit(relax.op.permute_dims(weight, axes)), layout

@@ -127,9 +127,9 @@ class _Quantiser:
                 tvm.ir.Call(call.op, operands, call.attrs, call.ty_args), f"{name}/layer"
             )
             return layer if bias is None else relax.op.add(layer, relax.const(bias.astype(np.float32)))
-        # Output channels are the last axis of HWIO and of a matrix, the last two of depthwise HWOI.
+        # Output channels are the last axis of HWIO and of a matrix, and of depthwise HWOI once I = 1 is off.
         weight = value(call.args[1])
-        flat = weight.reshape(*weight.shape[:2], -1) if _is_depthwise(call) else weight
+        flat = weight[..., 0] if _is_depthwise(call) else weight
         rows = np.moveaxis(flat, -1, 0)
         x_scale = self.held[source][1].scale
         scales = weight_scales(rows, bias, x_scale, self.config.per_channel)
