@@ -212,7 +212,7 @@ def differentiate(program: Program, *, loss: str = "softmax_cross_entropy", batc
     through_loss = tuple(tape.operations)
     evaluate = Function("evaluate", (*forward.inputs, ends.labels), (ends.loss, ends.scores), through_loss)
 
-    gradients = _gradients(tape, ends.loss, trainable)
+    gradients = _gradients(tape, ends.loss, trainable, batch)
     learning_rate, momentum = tape.new("learning_rate", (1,)), tape.new("momentum", (1,))
     updates, velocities = [], []
     for parameter, gradient in gradients.items():
@@ -228,7 +228,7 @@ def differentiate(program: Program, *, loss: str = "softmax_cross_entropy", batc
     return Program(functions, tape.tensors, (*program.variables, *velocities))
 
 
-def _gradients(tape: Tape, loss: TensorId, trainable: list[TensorId]) -> dict[TensorId, TensorId]:
+def _gradients(tape: Tape, loss: TensorId, trainable: list[TensorId], batch: int) -> dict[TensorId, TensorId]:
     """Append the backward pass; the gradient of every trainable variable that reaches the loss."""
     between = _reached_from(tape.operations, trainable)
     if loss not in between:
@@ -236,7 +236,7 @@ def _gradients(tape: Tape, loss: TensorId, trainable: list[TensorId]) -> dict[Te
     path = [op for op in tape.operations if between.intersection(op.inputs)]
     needed = _reaching(path, loss)
     path = [op for op in path if needed.intersection(op.outputs)]
-    _refuse_unsupported(path, tape)
+    _refuse_unsupported(path, tape, batch)
     tape.wanted = between & needed
     gradients: dict[TensorId, TensorId] = {}
     for op in reversed(path):
@@ -267,13 +267,14 @@ def _reaching(operations: list[Operation], goal: TensorId) -> set[TensorId]:
     return reaching
 
 
-def _refuse_unsupported(path: list[Operation], tape: Tape) -> None:
+def _refuse_unsupported(path: list[Operation], tape: Tape, batch: int) -> None:
     unsupported = [
         op for op in path if type(op) not in BACKWARD or tape.tensors[op.outputs[0]].dtype != "float32"
     ]
     if unsupported:
         layers = ", ".join(
-            f"'{op.outputs[0]}' ({type(op).__name__}, {tape.tensors[op.outputs[0]].dtype})"
+            f"'{op.outputs[0].removesuffix(f'.b{batch}')}' "
+            f"({type(op).__name__}, {tape.tensors[op.outputs[0]].dtype})"
             for op in unsupported
         )
         raise UnsupportedOperatorError(
