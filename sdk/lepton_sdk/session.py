@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from lepton_sdk.benchmark import Latency
     from lepton_sdk.self_test import SelfTestResult
 
+_NO_ARRAY = object()
+
 
 class Session:
     """Runs the functions of one model. For one thread at a time; open another session for another thread.
@@ -28,7 +30,17 @@ class Session:
     Raises BundleFormatError, SignatureError, UnavailableError (nothing for this CPU), MissingExtraError.
     """
 
-    __slots__ = ("_bound", "_engine", "_staged", "bundle", "key_id", "path")
+    __slots__ = (
+        "_bound",
+        "_engine",
+        "_last_call",
+        "_last_input",
+        "_last_output",
+        "_staged",
+        "bundle",
+        "key_id",
+        "path",
+    )
 
     def __init__(
         self,
@@ -51,6 +63,10 @@ class Session:
             self._engine = open_engine(engine, self.bundle, threads)
         self._staged: dict[str, StagedCall] = {}
         self._bound: BoundCall | None = None
+        # Bare arrays are the same when their objects are; a dict may hold others the next time.
+        self._last_input: object = _NO_ARRAY
+        self._last_output: object = _NO_ARRAY
+        self._last_call: Callable[[], None] = self._engine.reset
 
     def run(self, inputs: Arrays, function: str = "infer") -> dict[str, np.ndarray]:
         """Outputs by name, in fresh arrays. inputs: arrays by name, or the one array of a one-input function.
@@ -67,9 +83,14 @@ class Session:
 
         The arrays must be dense in C order, outputs writable and apart from inputs; else BadInputError.
         """
+        if inputs is self._last_input and outputs is self._last_output and function == "infer":
+            self._last_call()
+            return
         bound = self._bound
         if bound is None or not bound.matches(inputs, outputs, function):
             bound = self._bound = BoundCall(self._engine, function, self.interface(function), inputs, outputs)
+        if type(inputs) is np.ndarray and type(outputs) is np.ndarray and function == "infer":
+            self._last_input, self._last_output, self._last_call = inputs, outputs, bound.call
         bound.call()
 
     def bind(self, inputs: Arrays, outputs: Arrays, function: str = "infer") -> Callable[[], None]:

@@ -1,0 +1,51 @@
+"""The best code for this CPU is chosen, by what the CPU says it can do."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from lepton_sdk.bundle import Bundle
+from lepton_sdk.engines import selection
+from lepton_sdk.engines.selection import best_artifact
+from lepton_targets.errors import UnavailableError
+from lepton_targets.host import runs_here
+from support import bundles
+
+VNNI = {"avx2", "fma", "bmi2", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"}
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
+    def pretend(name: str, features: set[str]) -> None:
+        table = sys.modules[runs_here.__module__]
+        for module in (table, selection):
+            monkeypatch.setattr(module, "machine", lambda: name)
+        monkeypatch.setattr(table, "features", lambda: frozenset(features))
+
+    return pretend
+
+
+@pytest.mark.parametrize(
+    ("name", "features", "chosen"),
+    [
+        ("x86_64", VNNI, "x86-64-avx512vnni"),
+        ("x86_64", {"avx2", "fma", "bmi2"}, "x86-64-avx2"),
+        ("x86_64", set(), "x86-64"),
+        ("aarch64", {"asimd"}, "cortex-a53"),
+        ("aarch64", {"asimd", "asimddp"}, "cortex-a76"),
+        ("armv7l", {"neon"}, None),
+        ("s390x", set(), None),
+    ],
+)
+def test_best_of_what_is_there(machine, tmp_path: Path, name, features, chosen) -> None:  # type: ignore[no-untyped-def]
+    targets = ("cortex-a53", "cortex-a76", "x86-64", "x86-64-avx2", "x86-64-avx512vnni")
+    bundle = Bundle.open(bundles.write(tmp_path / "a.lep", targets=targets))
+    machine(name, features)
+    if chosen is None:
+        with pytest.raises(UnavailableError, match=f"this CPU is a {name}"):
+            best_artifact(bundle)
+    else:
+        assert best_artifact(bundle).target == chosen

@@ -1,0 +1,95 @@
+"""Examples come from files without guessing what integers mean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lepton_sdk.bundle import Quantization, TensorSpec
+from lepton_sdk.samples import examples_for, labels_of, read_arrays
+from lepton_targets.errors import BadInputError
+
+FLOAT = (TensorSpec("x", (1, 4), "float32"),)
+INT8 = (TensorSpec("x", (1, 4), "int8", Quantization((0.5,), 3)),)
+INTEGERS = np.arange(8, dtype=np.int8).reshape(2, 4)
+REAL = (INTEGERS.astype(np.float32) - 3) * np.float32(0.5)
+SCALED = {"features_scale": np.float64(0.5), "features_zero_point": np.array(3)}
+
+
+def test_same_type_passes_untouched() -> None:
+    assert examples_for(INT8, {"features": INTEGERS})["x"] is INTEGERS
+    np.testing.assert_array_equal(examples_for(FLOAT, {"x": REAL})["x"], REAL)
+
+
+def test_integers_become_real_numbers_by_their_scale() -> None:
+    np.testing.assert_array_equal(examples_for(FLOAT, {"features": INTEGERS, **SCALED})["x"], REAL)
+
+
+def test_real_numbers_become_integers_by_the_models_scale() -> None:
+    np.testing.assert_array_equal(examples_for(INT8, {"features": REAL.astype(np.float64)})["x"], INTEGERS)
+    clipped = examples_for(INT8, {"features": np.full((1, 4), 1e9)})["x"]
+    assert (clipped == 127).all()
+
+
+def test_integers_of_another_scale_are_requantised() -> None:
+    arrays = {"features": (INTEGERS - 3).astype(np.int16), "features_scale": np.array([0.5])}
+    np.testing.assert_array_equal(examples_for(INT8, arrays)["x"], INTEGERS)
+
+
+def test_flat_examples_are_folded() -> None:
+    spec = (TensorSpec("x", (1, 2, 2), "int8"),)
+    assert examples_for(spec, {"x": INTEGERS})["x"].shape == (2, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "arrays", "message"),
+    [
+        (FLOAT, {"features": INTEGERS}, "say what the integers mean with 'features_scale'"),
+        (FLOAT, {"x": INTEGERS, **SCALED}, "'x_scale'"),
+        (INT8, {"features": INTEGERS.astype(np.uint8)}, "takes other numbers"),
+        (FLOAT, {"features": np.array([[0, np.nan, 1, np.inf]])}, "2 values that are NaN or infinite"),
+        (INT8, {"features": np.array([[0, np.nan, 1, 2]])}, "NaN"),
+        (FLOAT, {"features": REAL[:, :3]}, r"needs \[n,4\]"),
+        (FLOAT, {"features": REAL[0]}, r"needs \[n,4\]"),
+        (FLOAT, {"features": REAL[:0]}, "no examples"),
+        (FLOAT, {"labels": INTEGERS}, "no array for the input x"),
+        (FLOAT, {"features": np.array([["a"] * 4])}, "dtype"),
+        (FLOAT, {"features": INTEGERS, "features_scale": np.array([1.0, 2.0])}, "one number each"),
+        (FLOAT, {"features": INTEGERS, "features_scale": np.array(0.0)}, "above 0"),
+        (FLOAT, {"features": INTEGERS, "features_scale": np.array("x")}, "must hold numbers"),
+        ((*FLOAT, TensorSpec("z", (1, 4), "float32")), {"features": REAL}, "no array for the input x"),
+        ((TensorSpec("x", (1, 4), "int8"),), {"features": REAL}, "integers without a scale"),
+    ],
+)
+def test_bad_data(inputs: tuple[TensorSpec, ...], arrays: dict[str, np.ndarray], message: str) -> None:
+    with pytest.raises(BadInputError, match=message):
+        examples_for(inputs, arrays)
+
+
+def test_labels() -> None:
+    np.testing.assert_array_equal(labels_of({"labels": np.array([[1.0], [0.0]])}, 2), [1, 0])
+    assert labels_of({}, 2) is None
+    for wrong in (
+        np.array([1]),
+        np.array([0.5, 1]),
+        np.array([-1, 0]),
+        np.array(["a", "b"]),
+        np.array([np.nan, 0]),
+    ):
+        with pytest.raises(BadInputError, match="labels"):
+            labels_of({"labels": wrong}, 2)
+
+
+def test_files_that_are_no_archives(tmp_path: Path) -> None:
+    np.save(tmp_path / "one.npy", INTEGERS)
+    (tmp_path / "text.npz").write_text("no archive")
+    (tmp_path / "empty.npz").write_bytes(b"")
+    np.savez(tmp_path / "pickled.npz", features=np.array([object()], dtype=object))
+    np.savez(tmp_path / "whole.npz", features=INTEGERS)
+    (tmp_path / "short.npz").write_bytes((tmp_path / "whole.npz").read_bytes()[:-30])
+    for name in ("one.npy", "text.npz", "empty.npz", "pickled.npz", "short.npz", "absent.npz"):
+        with pytest.raises(BadInputError, match=name.split(".")[0]):
+            read_arrays(tmp_path / name)
+    np.testing.assert_array_equal(read_arrays(tmp_path / "whole.npz")["features"], INTEGERS)
