@@ -1,0 +1,174 @@
+"""`lepton fleet …`: the fleet's folder, its releases, their roll-outs."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lepton_sdk.cli.output import print_json, print_table
+
+fleet = typer.Typer(no_args_is_help=True, help="Publish releases and roll them out to devices.")
+
+Home = Annotated[Path, typer.Option("--home", "-C", help="The fleet's folder.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+HERE = Path("fleet")
+
+
+@fleet.command()
+def init(
+    home: Annotated[Path, typer.Argument(help="Folder to make.")] = HERE,
+    tenant: Annotated[str, typer.Option(help="Name of the fleet in topics.")] = "default",
+    broker: Annotated[str, typer.Option(help="HOST:PORT of the MQTT broker.")] = "127.0.0.1:1883",
+    server_key: Annotated[
+        Path | None, typer.Option(help="Private key of the server; made where it is not given.")
+    ] = None,
+    allow: Annotated[Path | None, typer.Option(help="Folder of the devices' public keys.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a fleet's folder: settings, the server's key, a place for releases."""
+    from lepton_fleet.home import FleetHome, FleetSettings
+
+    host, port = _address(broker)
+    defaults = FleetSettings()
+    settings = FleetSettings(
+        tenant,
+        defaults.server_key if server_key is None else str(server_key.resolve()),
+        defaults.allow if allow is None else str(allow.resolve()),
+        host,
+        port,
+    )
+    made = FleetHome.create(home, settings)
+    public = (home / settings.server_key).with_suffix(".pub.pem")
+    fields = {
+        "home": str(home),
+        "tenant": tenant,
+        "server_key_id": made.server().device_id,
+        "server_public_key": str(public),
+        "allow": str(home / settings.allow),
+    }
+    if as_json:
+        print_json(fields)
+    else:
+        print(f"fleet {tenant} in {home}\n  give devices {public}\n  put their keys into {fields['allow']}")
+
+
+@fleet.command()
+def release(
+    bundle: Annotated[Path, typer.Argument(help="Signed bundle (.lep).")],
+    key: Annotated[Path, typer.Option("--key", help="Private key that signed the bundle.")],
+    home: Home = HERE,
+    name: Annotated[str | None, typer.Option(help="Name in reports; the bundle's where not given.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Publish a signed bundle as the fleet's next release; its counter is one above the last."""
+    from lepton_fleet.home import FleetHome
+    from lepton_fleet.release import publish
+
+    statement = publish(FleetHome(home), bundle, key, name)
+    fields = {
+        "release": statement.counter,
+        "name": statement.name,
+        "digest": statement.digest,
+        "targets": sorted(statement.file_sha256),
+        "bytes": dict(sorted(statement.file_bytes.items())),
+    }
+    if as_json:
+        print_json(fields)
+        return
+    print(f"release {statement.counter}: {statement.name}, bundle {statement.digest[:16]}")
+    rows = [(t, n, statement.file_sha256[t][:16]) for t, n in sorted(statement.file_bytes.items())]
+    print_table(("target", "bytes", "sha256"), rows)
+
+
+@fleet.command()
+def rollout(
+    home: Home = HERE,
+    number: Annotated[int | None, typer.Option("--release", help="Counter; the last if not given.")] = None,
+    waves: Annotated[
+        str, typer.Option(help="How much of the fleet has it after each wave, e.g. 1,10%,100%.")
+    ] = "1,50%,100%",
+    max_failures: Annotated[int, typer.Option(help="Failures allowed in a wave.")] = 0,
+    min_confirmed: Annotated[float, typer.Option(help="Part of a wave that must confirm.")] = 1.0,
+    wave_timeout: Annotated[float, typer.Option(help="Seconds that a wave may take.")] = 600.0,
+    probation_seconds: Annotated[float, typer.Option(help="Good health that confirms.")] = 10.0,
+    probation_inferences: Annotated[int, typer.Option(help="Good inferences that confirm; 0: none.")] = 0,
+    probation_timeout: Annotated[float, typer.Option(help="Seconds after which a device goes back.")] = 300.0,
+    broker: Annotated[str | None, typer.Option(help="HOST:PORT instead of the settings'.")] = None,
+    allow: Annotated[Path | None, typer.Option(help="Folder of device keys instead.")] = None,
+    connect_timeout: Annotated[float, typer.Option(help="Seconds to wait for the broker.")] = 30.0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and do nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Roll a release out wave by wave; goes on where it stood when it was interrupted.
+
+    Exits 4 when it was stopped. With --json the last line is the result.
+    """
+    from lepton_fleet.home import FleetHome
+    from lepton_fleet.rollout import Stage, summary
+    from lepton_fleet.rollout_driver import RolloutDriver
+    from lepton_fleet.rollout_plan import RolloutPolicy, Share
+    from lepton_fleet.rollout_start import begin_or_resume, planned
+    from lepton_sdk.agent.record import ProbationPolicy
+    from lepton_sdk.wire.mqtt import MqttTransport
+
+    opened = FleetHome(home)
+    shares = tuple(Share.parse(text.strip()) for text in waves.split(","))
+    probation = ProbationPolicy(probation_seconds, probation_inferences, probation_timeout)
+    policy = RolloutPolicy(shares, max_failures, min_confirmed, wave_timeout, probation)
+    allowed = opened.allow(allow)
+    if dry_run:
+        plan = planned(opened, number, allowed, policy)
+        if as_json:
+            print_json({"plan": plan.to_fields()})
+        else:
+            print(plan.text())
+        return
+    settings = opened.settings
+    host, port = (settings.host, settings.port) if broker is None else _address(broker)
+    with opened.lock("rollouts"):
+        began = time.monotonic()
+        state, statement = begin_or_resume(opened, number, allowed, policy)
+        transport = MqttTransport(host, port)
+        if not as_json:
+            print(state.plan.text())
+        driver = RolloutDriver(opened, transport, state, statement, allowed, on_event=_teller(as_json))
+        try:
+            ended = driver.run(connect_timeout)
+        finally:
+            transport.close()
+    result = summary(ended, time.monotonic() - began)
+    if as_json:
+        print_json(result)
+    else:
+        columns = ("confirmed", "rolled_back", "refused", "failed", "pending")
+        rows = [(w["wave"], *(w[c] for c in columns)) for w in result["waves"]]
+        print_table(("wave", *columns), [*rows, ("all", *(result[c] for c in columns))])
+        print(
+            f"{result['outcome']} in {result['seconds']:.1f} s"
+            + (f": {ended.reason}" if ended.reason else "")
+        )
+    if ended.stage is not Stage.COMPLETED:
+        raise typer.Exit(4)
+
+
+def _teller(silent: bool) -> Callable[[str, Mapping[str, Any]], None]:
+    """Progress on stderr."""
+
+    def tell(name: str, fields: Mapping[str, Any]) -> None:
+        print(f"{name}: " + ", ".join(f"{k} {v}" for k, v in fields.items() if v != ""), file=sys.stderr)
+
+    return (lambda name, fields: None) if silent else tell
+
+
+def _address(text: str) -> tuple[str, int]:
+    from lepton_targets.errors import UsageError
+
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise UsageError(f"broker {text!r} is no HOST:PORT", "accepted: 127.0.0.1:1883, broker.local:8883")
+    return host, int(port)
