@@ -217,10 +217,9 @@ class TestSelfTest:
         golden[64 + 4] ^= 1
         golden[64 + 6] ^= 1
         path = bundles.write(tmp_path / "wrong.lep", segment_changes={"golden": bytes(golden)})
-        with pytest.raises(
-            SelfTestError, match=r"output 'y' differs in 2 of 10 values(.|\n)*first at \[0, 4\]"
-        ):
+        with pytest.raises(SelfTestError, match="output 'y' differs in 2 of 10 values") as caught:
             Session(path).self_test()
+        assert "first at [0, 4]" in str(caught.value)
 
     def test_tolerance_allows_what_it_says(self, tmp_path: Path) -> None:
         golden = bytearray(bundles.segments()["golden"])
@@ -279,7 +278,7 @@ def test_function_that_fails_is_reported(tmp_path: Path) -> None:
     failing = {**manifest.artifacts[0].functions, "infer": EntryPoint("lepton_fails", 0)}
     artifacts = (manifest.artifacts[0].replace(functions=failing),)
     path = bundles.write(tmp_path / "fails.lep", manifest_changes={"artifacts": artifacts})
-    with pytest.raises(CheckFailedError, match="'infer' of .* failed with 3"):
+    with pytest.raises(CheckFailedError, match=r"'infer' of .* failed with 3"):
         Session(path).run(X)
 
 

@@ -51,21 +51,12 @@ int lepton_nothing(void *a, const void *w, void *v, const void *const *i, void *
 @functools.cache
 def machine_code(source: str = SOURCE) -> bytes:
     """A freestanding shared object for this machine."""
-    flags = "-O2 -ffreestanding -fno-sanitize=all -fno-stack-protector -ffp-contract=off -nostdlib -shared"
+    flags = "-O2 -ffreestanding -fno-sanitize=all -fno-stack-protector -ffp-contract=off -nostdlib"
+    compiler = [sys.executable, "-m", "ziglang", "cc", "-target", host().zig, *flags.split()]
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "code.c").write_text(source)
-        command = [
-            sys.executable,
-            "-m",
-            "ziglang",
-            "cc",
-            "-target",
-            host().zig,
-            *flags.split(),
-            "-fPIC",
-            "-s",
-        ]
-        subprocess.run([*command, "-o", "code.so", "code.c"], check=True, capture_output=True, cwd=folder)
+        command = [*compiler, "-shared", "-fPIC", "-s", "-o", "code.so", "code.c"]
+        subprocess.run(command, check=True, capture_output=True, cwd=folder)
         return Path(folder, "code.so").read_bytes()
 
 

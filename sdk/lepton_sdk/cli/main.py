@@ -46,6 +46,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(failure.exit_code)
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        from lepton_sdk import __version__
+
+        print(f"lepton-edge {__version__}")
+        raise typer.Exit
+
+
 def application(words: Sequence[str]) -> typer.Typer:
     """The Typer application with the command that `words` asks for; with all for help or an unknown one."""
     app = typer.Typer(
@@ -74,14 +82,10 @@ def application(words: Sequence[str]) -> typer.Typer:
 
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
     ] = False,
 ) -> None:
-    if version:
-        from lepton_sdk import __version__
-
-        print(f"lepton-edge {__version__}")
-        raise typer.Exit
+    pass
 
 
 def _register(app: typer.Typer, command: Command, loaded: Any) -> None:
