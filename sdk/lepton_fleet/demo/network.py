@@ -23,7 +23,8 @@ def small_cnn(seed: int = 0) -> onnx.ModelProto:
 
     def weight(*shape: int) -> np.ndarray:
         fan_in = int(np.prod(shape[1:]))
-        return (random.normal(size=shape) * np.sqrt(2.0 / fan_in)).astype(np.float32)
+        drawn: np.ndarray = (random.normal(size=shape) * np.sqrt(2.0 / fan_in)).astype(np.float32)
+        return drawn
 
     parameters = {
         "conv1.weight": weight(8, 1, 3, 3),
