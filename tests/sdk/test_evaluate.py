@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lepton_sdk.bundle import FunctionInterface, TensorSpec
@@ -24,6 +24,7 @@ LABELLED = st.integers(1, 40).flatmap(
 )
 
 
+@settings(deadline=None)
 @given(LABELLED)
 def test_metrics_are_shares(case: tuple[np.ndarray, np.ndarray]) -> None:
     given_scores, labels = case
@@ -32,6 +33,7 @@ def test_metrics_are_shares(case: tuple[np.ndarray, np.ndarray]) -> None:
     assert METRICS["top5"](given_scores, labels) == 1
 
 
+@settings(deadline=None)
 @given(LABELLED)
 def test_metrics_are_scikit_learns(case: tuple[np.ndarray, np.ndarray]) -> None:
     sklearn = pytest.importorskip("sklearn.metrics")
