@@ -7,10 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
+from lepton_sdk.cli.extensions import missing_requirements
 from lepton_sdk.cli.output import print_json, print_table
 from lepton_targets import Target, get_target, host
 from lepton_targets import targets as all_targets
-from lepton_targets.errors import UnavailableError, UsageError
+from lepton_targets.errors import MissingExtraError, UnavailableError, UsageError
 
 BACKENDS = "lepton.backends"
 
@@ -62,12 +63,19 @@ def _host_name() -> str | None:
 
 
 def _operations(target: Target) -> list[str]:
-    """Operations that an installed back end has a form of for the target. Raises UnavailableError."""
+    """Operations that an installed back end has a form of for the target.
+
+    Raises MissingExtraError for a back end whose extra is not installed, UnavailableError where none compiles
+    for the target.
+    """
     backends = list(metadata.entry_points(group=BACKENDS))
     for entry in backends:
-        found = entry.load().operations(target)
+        for extra in entry.extras:
+            if missing := missing_requirements(extra):
+                raise MissingExtraError("lepton targets --operations", extra, ", ".join(missing))
+        found: list[str] = entry.load().operations(target)
         if found:
-            return sorted(found)
+            return found
     raise UnavailableError(
         f"no installed back end compiles for {target.name}",
         f"back ends: {', '.join(entry.name for entry in backends) or 'none'}",

@@ -97,6 +97,12 @@ class TestTargets:
         assert "cortex-a53" in result.out
         assert "riscv64" not in result.out
 
+    def test_operations(self, lepton: Lepton) -> None:
+        found = lepton("targets", "host", "--operations", "--json").json["targets"][0]["operations"]
+        assert {"Conv2d", "Dense", "Softmax"} <= set(found)
+        assert lepton("targets", "pynq-z2", "--operations").code == 5
+        assert lepton("targets", "--operations").code == 2
+
     def test_unknown_lists_near_names(self, lepton: Lepton) -> None:
         result = lepton("targets", "cortex-a54", "--json")
         assert result.code == 2

@@ -21,9 +21,16 @@ from lepton_compilers.backends.cpu.plan import Plan
 from lepton_compilers.backends.cpu.tir import c_source, symbol
 from lepton_compilers.backends.cpu.toolchain import compile_c
 from lepton_sdk.program import Operation, Program, Tensors
-from lepton_targets import Cpu
+from lepton_targets import Cpu, Target
 
-__all__ = ["lower", "plan", "supports"]
+__all__ = ["lower", "operations", "plan", "supports"]
+
+
+def operations(target: Target) -> list[str]:
+    """Names of the operations that some row handles on `target`; none where it is no CPU to compile for."""
+    if not isinstance(target, Cpu) or not target.available:
+        return []
+    return sorted({kind.__name__ for table in instruction_set(target.isa).tables for kind in table})
 
 
 def supports(op: Operation, tensors: Tensors, cpu: Cpu) -> Answer:
