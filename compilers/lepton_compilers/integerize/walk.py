@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from lepton_compilers.integerize.chain import Chain, read_chain
@@ -9,7 +10,14 @@ from lepton_compilers.integerize.draft import Draft
 from lepton_compilers.integerize.lower_float import FLOAT, Lowered
 from lepton_compilers.integerize.lower_int8 import INT8, INTEGER_MOVES
 from lepton_compilers.passes.graph import (
+    ADD,
+    AVERAGE_POOL,
+    CONV2D,
+    MATMUL,
+    MAX_POOL,
+    PAD,
     QUANTIZE,
+    SOFTMAX,
     Graph,
     Var,
     described,
@@ -22,6 +30,17 @@ from lepton_compilers.passes.graph import (
 from lepton_sdk.program import Operation, Program
 from lepton_sdk.program.operations import Quantize
 from lepton_targets.errors import UnsupportedOperatorError
+
+LIMITS: Mapping[str, str] = {
+    CONV2D: "conv2d takes constant weights and one group, or one group an input channel",
+    MATMUL: "matmul takes [N, I] by constant weights [I, O]",
+    ADD: "add takes two tensors of one shape, or a tensor and a constant",
+    SOFTMAX: "softmax runs over the last axis",
+    MAX_POOL: "max_pool2d takes no dilation",
+    AVERAGE_POOL: "avg_pool2d takes no dilation, and no ceil_mode where padding counts",
+    PAD: "pad fills with a constant",
+}
+"""What a supported operator asks of its layer, for the message where a layer does not give it."""
 
 
 def integerize(module: Any) -> Program:
@@ -40,6 +59,7 @@ def integerize(module: Any) -> Program:
     draft = Draft(graph, inputs, parameters, [str(name) for name in main.attrs["output_names"]])
     needed = set(graph.results)
     unsupported: list[str] = []
+    refused: dict[str, None] = {}
     steps: list[tuple[Operation, ...]] = []
     for binding in reversed(graph.bindings):
         var = binding.var
@@ -50,6 +70,7 @@ def integerize(module: Any) -> Program:
             chain = read_chain(graph, parameters, var, draft.trainable)
             core = chain.core if chain else binding.value
             unsupported.append(f"layer '{draft.layer(var)}' ({_reason(core)})")
+            refused[operator(core) or ""] = None
             needed.update(v for v in operands(core) if draft.known(v) is None)
             continue
         steps.append(lowered.operations)
@@ -58,7 +79,8 @@ def integerize(module: Any) -> Program:
         raise UnsupportedOperatorError(
             f"the model has {len(unsupported)} layer{'s' if len(unsupported) > 1 else ''} with no operation",
             *reversed(unsupported),
-            f"supported: {', '.join(sorted(name.removeprefix('relax.') for name in FLOAT))}",
+            *(LIMITS[name] for name in refused if name in LIMITS),
+            f"supported: {', '.join(sorted(_short(name) for name in FLOAT))}",
         )
     return draft.program([op for step in reversed(steps) for op in step])
 
@@ -91,4 +113,10 @@ def _quantised_float(draft: Draft, chain: Chain) -> Lowered | None:
 
 def _reason(core: Any) -> str:
     shapes = [str(shape(a)) for a in getattr(core, "args", ()) if dtype(a)]
-    return f"{described(core)} of {', '.join(shapes)}" if shapes else described(core)
+    groups = int(getattr(core.attrs, "groups", 1)) if operator(core) == CONV2D else 1
+    of = f" of {', '.join(shapes)}" if shapes else ""
+    return described(core) + of + (f" in {groups} groups" if groups > 1 else "")
+
+
+def _short(name: str) -> str:
+    return name.removeprefix("relax.").removeprefix("nn.")

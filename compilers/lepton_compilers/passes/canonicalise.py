@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+import tvm
 from tvm import relax
 
 from lepton_compilers.passes.fold_constants import permute_axes
@@ -13,13 +14,16 @@ from lepton_compilers.passes.graph import (
     AVERAGE_POOL,
     CLIP,
     PERMUTE,
+    QUANTIZE,
     RESHAPE,
     Expr,
     Var,
     integers,
+    is_var,
     number,
     operator,
     shape,
+    value,
 )
 from lepton_compilers.passes.rewrite import Rewriter, rewrite
 from lepton_compilers.passes.to_nhwc import permuted
@@ -95,10 +99,21 @@ def _average_pool(rewriter: Rewriter, var: Var, old: Expr) -> Expr | None:
     return relax.op.nn.avg_pool2d(padded, pool_size=size, strides=stride, layout="NHWC")
 
 
+def _quantize(rewriter: Rewriter, var: Var, old: Expr) -> Expr | None:
+    """quantize(reshape(x)) is reshape(quantize(x)): the layer that computed x meets its quantize."""
+    x = rewriter.mapped(old.args[0])
+    inner: Expr = rewriter.builder.lookup_binding(x) if is_var(x) else None
+    if operator(inner) != RESHAPE or value(old.args[1]).size != 1:
+        return None
+    quantised = tvm.ir.Call(old.op, [inner.args[0], *old.args[1:]], old.attrs, old.ty_args)
+    return relax.op.reshape(rewriter.emit(quantised, f"{var.name}/quantised"), list(shape(var)))
+
+
 RESHAPES = (RESHAPE, "relax.squeeze", "relax.expand_dims", "relax.nn.batch_flatten")
 RULES: Mapping[str, Callable[[Rewriter, Var, Expr], Expr | None]] = {
     **dict.fromkeys(RESHAPES, _reshape),
     PERMUTE: _permute,
+    QUANTIZE: _quantize,
     CLIP: _clip,
     AVERAGE_POOL: _average_pool,
     "relax.mean": _global_pool,
