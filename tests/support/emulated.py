@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from support import elf
 
 from lepton_compilers.artifact import Artifact
 from lepton_compilers.backends.cpu.toolchain import compiler
 from lepton_sdk.program import Program
 from lepton_targets import Cpu
+from support import elf
 
 Array = npt.NDArray[Any]
 

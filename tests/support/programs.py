@@ -127,7 +127,7 @@ def float_array(rng: np.random.Generator, shape: Sequence[int]) -> Array:
 def windows(
     draw: Draw, size: int = 20, kernel: int = 4
 ) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int], Padding, tuple[int, int]]:
-    """(size, kernel, stride, padding, dilation) that leave at least one output; never a window all padding."""
+    """(size, kernel, stride, padding, dilation) with at least one output, no window all padding."""
     sides = []
     common = draw(st.sampled_from(((3, 3), (1, 1), None)))
     for axis in range(2):

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from support import elf
-from support.emulated import Emulated
-from support.programs import EXACT_CASES, FLOAT_CASES, Case, together
 
 from lepton_compilers.backends import cpu
 from lepton_sdk.program import reference
 from lepton_targets import CPUS, get_target
+from support import elf
+from support.emulated import Emulated
+from support.programs import EXACT_CASES, FLOAT_CASES, Case, together
 
 OTHERS = ("aarch64", "cortex-a76", "armv7", "riscv64")
 
