@@ -13,7 +13,7 @@ from lepton_sdk.program import Function, Operation, Program, Tensor, Variable, r
 from lepton_sdk.program.reference import Reference
 from lepton_sdk.program.tensors import constant
 from lepton_sdk.program.training import TRAINING_OPERATIONS, SgdMomentum, SoftmaxCrossEntropy
-from lepton_targets import CPUS, Cpu, get_target
+from lepton_targets import CPUS, Cpu, get_target, host
 from lepton_targets.host import runs_here
 from support.float_networks import everything_network
 from support.native import Native
@@ -28,6 +28,9 @@ SLOW = settings(
     suppress_health_check=list(HealthCheck),
     phases=(Phase.explicit, Phase.reuse, Phase.generate),
 )
+
+
+OTHER_MACHINES = tuple({row.machine: row for row in CPUS if row.machine != host().machine}.values())
 
 
 @pytest.fixture(params=("x86-64", "x86-64-avx2", "x86-64-avx512vnni"))
@@ -66,7 +69,7 @@ def test_every_operation_of_training_has_cases_and_a_form_on_every_cpu() -> None
 @pytest.mark.parametrize(
     "row", [row for row in CPUS if not row.name.startswith("x86-64")], ids=lambda row: row.name
 )
-def test_a_step_compiles_for_every_other_cpu(row: Cpu) -> None:
+def test_a_step_compiles_for_every_other_machine(row: Cpu) -> None:
     program = differentiate(everything_network().program(), batch=2)
     artifact = cpu.lower(program, row)
     assert artifact.code[:4] == b"\x7fELF"
