@@ -155,6 +155,8 @@ def _settings(path: Path) -> FleetSettings:
     for key in fields.keys() - set(KEYS):
         raise BadInputError(f"{path}: unknown key {key}{nearest(key, KEYS)}")
     broker = fields.pop("broker", {})
+    if not isinstance(broker, dict):
+        raise BadInputError(f"{path}: broker is {broker!r}; a table with host and port is accepted")
     values = {**fields, **broker}
     defaults = FleetSettings()
     for key, value in values.items():

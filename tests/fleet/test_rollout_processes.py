@@ -23,6 +23,19 @@ from lepton_sdk.wire.identity import Identity
 from support import bundles, device_process
 from support.devices import WRONG_GOLDEN, wait_for
 
+LEPTON = (sys.executable, "-m", "lepton_sdk.cli.main")
+CONFIGURATION = """\
+[broker]
+port = {port}
+[device]
+key = "device.pem"
+server_key = "server.pub.pem"
+tenant = "plant"
+[agent]
+slots = "slots"
+trust = ["publisher.pub.pem"]
+check_interval_s = 0.1
+"""
 LARGE = {"weights": bundles.TABLE.tobytes() + os.urandom(24 << 20)}
 
 
@@ -45,11 +58,19 @@ class Device:
         return Slots(self.folder / "slots").load_record()
 
     def start(self) -> None:
+        """With a probe of its own; see `device_process`."""
         command = [sys.executable, device_process.__file__, str(self.folder), str(self.port)]
+        self._start([*command, self.engine, self.bad_name])
+
+    def start_command(self) -> None:
+        """As `lepton device run` does."""
+        config = self.folder / "device.toml"
+        config.write_text(CONFIGURATION.format(port=self.port))
+        self._start([*LEPTON, "device", "run", "--config", str(config), "--json"])
+
+    def _start(self, command: list[str]) -> None:
         with (self.folder / "log").open("a") as log:
-            self.process = subprocess.Popen(
-                [*command, self.engine, self.bad_name], stdout=log, stderr=log, text=True
-            )
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, text=True)
 
     def kill(self) -> None:
         if self.process is not None:
@@ -65,7 +86,7 @@ class Device:
 
     def phases(self) -> list[str]:
         lines = (self.folder / "log").read_text().splitlines()
-        return [json.loads(line)["phase"] for line in lines if line.startswith('{"event": "phase"')]
+        return [json.loads(line)["phase"] for line in lines if '"phase": ' in line]
 
 
 @dataclass
@@ -121,9 +142,6 @@ class Fleet:
         ).stdout
 
 
-LEPTON = (sys.executable, "-m", "lepton_sdk.cli.main")
-
-
 def result_of(process: subprocess.Popen[str]) -> dict[str, Any]:
     output, _ = process.communicate(timeout=60)
     result: dict[str, Any] = json.loads(output.splitlines()[-1])
@@ -145,8 +163,7 @@ def fleet(tmp_path: Path) -> Iterator[Fleet]:
 def test_a_good_release_reaches_all_and_a_bad_one_never_leaves_its_wave(fleet: Fleet) -> None:
     fleet.set_up(3)
     for device in fleet.devices:
-        device.engine = "native"
-        device.start()
+        device.start_command()
     fleet.release("good")
     process = fleet.rollout()
     result = result_of(process)
@@ -165,8 +182,8 @@ def test_a_good_release_reaches_all_and_a_bad_one_never_leaves_its_wave(fleet: F
 
 def test_a_model_that_only_proves_unwell_in_use_is_taken_back_from_its_wave(fleet: Fleet) -> None:
     fleet.set_up(3)
-    fleet.devices[0].bad_name = fleet.devices[1].bad_name = fleet.devices[2].bad_name = "tired"
     for device in fleet.devices:
+        device.bad_name = "tired"
         device.start()
     fleet.release("good")
     assert result_of(fleet.rollout(waves="100%"))["confirmed"] == 3

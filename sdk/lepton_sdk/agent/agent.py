@@ -323,7 +323,16 @@ def runnable_targets() -> tuple[str, ...]:
     return tuple(cpu.name for cpu in reversed(CPUS) if runs_here(cpu))
 
 
-CONFIG_KEYS = frozenset({"slots", "trust", "targets", "engine", "threads", "check_interval_s"})
+CONFIG_KEYS: Mapping[str, type | tuple[type, ...]] = {
+    "slots": str,
+    "trust": list,
+    "targets": list,
+    "engine": str,
+    "threads": int,
+    "check_interval_s": (int, float),
+}
+
+_WORDS = {str: "a text", list: "a list of texts", int: "a whole number", (int, float): "a number"}
 
 
 def from_config(
@@ -340,11 +349,15 @@ def from_config(
     """The agent that a device's TOML section `[agent]` describes.
 
     Keys: slots (folder), trust (public PEM files), and where wanted targets, engine, threads and
-    check_interval_s. folder: what relative paths are relative to. Raises UsageError for other keys.
+    check_interval_s. folder: what relative paths are relative to. Raises UsageError for other keys or values.
     """
     folder = Path.cwd() if folder is None else folder
-    for key in section.keys() - CONFIG_KEYS:
-        raise UsageError(f"unknown key agent.{key}{nearest(key, CONFIG_KEYS)}")
+    for key, value in section.items():
+        if key not in CONFIG_KEYS:
+            raise UsageError(f"unknown key agent.{key}{nearest(key, CONFIG_KEYS)}")
+        texts = isinstance(value, list) and all(isinstance(text, str) for text in value)
+        if not isinstance(value, CONFIG_KEYS[key]) or (isinstance(value, list) and not texts):
+            raise UsageError(f"agent.{key} is {value!r}", f"accepted: {_WORDS[CONFIG_KEYS[key]]}")
     for key in ("slots", "trust"):
         if key not in section:
             raise UsageError(f"the key agent.{key} is missing", "the agent needs a folder and trusted keys")

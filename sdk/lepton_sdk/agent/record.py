@@ -72,7 +72,6 @@ class Reason(StrEnum):
     NO_CONFIRMATION = "no_confirmation"
     WITHDRAWN = "withdrawn"
     NOTHING_TO_RESTORE = "nothing_to_restore"
-    SUPERSEDED = "superseded"
     STORAGE = "storage"
     DISC_FULL = "disc_full"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from lepton_sdk.agent.agent import DeviceAgent, from_config
-from lepton_sdk.agent.record import Phase, ProbationPolicy
+from lepton_sdk.agent.record import Phase, ProbationPolicy, Record
 from lepton_sdk.agent.slots import Slots
 from lepton_sdk.wire.identity import Identity
 from lepton_sdk.wire.loopback import LoopbackMessage
@@ -241,6 +242,47 @@ def test_a_failure_the_application_saw_rolls_back(
     assert workshop.wait_answer(2).detail == "the conveyor stopped"
 
 
+def test_a_disc_that_fills_up_while_staging_fails_the_order_only(
+    workshop: Workshop, start: Callable[..., DeviceAgent], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start()
+    install(workshop, counter=1, sequence=1)
+    release = workshop.release(2, workshop.bundle(2))
+    with monkeypatch.context() as full:
+        full.setattr(Slots, "stage", lambda *_: no_space())
+        workshop.wish(2, release)
+        report = workshop.wait_answer(2)
+    assert (report.result, report.reason, report.active_counter) == ("failed", "disc_full", 1)
+    workshop.wish(3, release)
+    assert workshop.wait_answer(3).result == "confirmed"
+
+
+def test_a_record_that_cannot_be_written_holds_the_update_back_until_it_can(
+    workshop: Workshop, start: Callable[..., DeviceAgent], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent, full, tries = start(), threading.Event(), threading.Event()
+    install(workshop, counter=1, sequence=1)
+    save, before = Slots.save_record, agent.record
+
+    def save_or_not(slots: Slots, record: Record) -> None:
+        if full.is_set():
+            tries.set()
+            no_space()
+        save(slots, record)
+
+    full.set()
+    monkeypatch.setattr(Slots, "save_record", save_or_not)
+    workshop.wish(2, workshop.release(2, workshop.bundle(2)))
+    assert tries.wait(10)
+    assert agent.record == before
+    full.clear()
+    assert workshop.wait_answer(2).result == "confirmed"
+
+
+def no_space() -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
 def test_a_withdrawal_brings_the_previous_model_back(
     workshop: Workshop, start: Callable[..., DeviceAgent]
 ) -> None:
@@ -280,6 +322,8 @@ def test_the_configuration_makes_an_agent_or_names_the_wrong_key(workshop: Works
     assert from_config(section, wire, workshop.device, **made).phase is Phase.IDLE
     with pytest.raises(UsageError, match="did you mean slots"):
         from_config({**section, "slot": 1}, wire, workshop.device, **made)
+    with pytest.raises(UsageError, match="accepted: a list of texts"):
+        from_config({**section, "trust": "publisher.pub.pem"}, wire, workshop.device, **made)
     with pytest.raises(UsageError, match=r"agent\.trust is missing"):
         from_config({"slots": "s"}, wire, workshop.device, **made)
 
