@@ -4,7 +4,7 @@
     manifest.py    what the bytes are: immutable typed values; parsing.py reads them strictly from JSON
     reader.py      `Bundle`: memory-mapped, everything checked before anything is used
     writer.py      `write_bundle`: deterministic and durable; `thin` leaves other targets' segments out
-    signing.py     Ed25519 keys and signatures over the manifest's bytes
+    trust.py       checks Ed25519 signatures over the manifest's bytes; signing.py makes keys and signs
 
 Names are imported when first used: a device that only reads never loads the writer or any cryptography.
 """
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
         VariableSpec,
     )
     from lepton_sdk.bundle.reader import Bundle, GoldenVector
-    from lepton_sdk.bundle.signing import generate_key, key_id
+    from lepton_sdk.bundle.signing import generate_key
+    from lepton_sdk.bundle.trust import key_id, load_public_key
     from lepton_sdk.bundle.writer import thin, write_bundle
 
 _HOMES = {
@@ -49,7 +50,8 @@ _HOMES = {
     "VariableBlock": "manifest",
     "VariableSpec": "manifest",
     "generate_key": "signing",
-    "key_id": "signing",
+    "key_id": "trust",
+    "load_public_key": "trust",
     "thin": "writer",
     "write_bundle": "writer",
 }
@@ -71,6 +73,7 @@ __all__ = [
     "VariableSpec",
     "generate_key",
     "key_id",
+    "load_public_key",
     "thin",
     "write_bundle",
 ]

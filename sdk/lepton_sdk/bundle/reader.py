@@ -145,7 +145,7 @@ class Bundle:
 
     def verify_signature(self, trust: Sequence[Path | str]) -> str:
         """Id of the key in `trust` (public PEM files) that signed the manifest. Raises SignatureError."""
-        from lepton_sdk.bundle.signing import verify_manifest
+        from lepton_sdk.bundle.trust import verify_manifest
 
         return verify_manifest(self._manifest_bytes, self.signatures, trust)
 
