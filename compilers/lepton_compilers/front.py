@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,13 +27,15 @@ def program_from(
     trainable: bool = False,
     weights: Arrays | None = None,
     explain: list[Any] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Program:
     """The Program of a TFLite or ONNX model, with one function, `infer`.
 
     quantization: makes a float model int8, with ranges from `calibration` (arrays [n, …] by input name;
     a model that is int8 already stays as it is). shapes: of inputs the file leaves open. trainable: float
     parameters become variables by their source names. weights: arrays that replace the model's parameters.
-    explain: collects a PassRecord for the import, each pass and the last step.
+    explain: collects a PassRecord for the import, each pass and the last step. progress: called with the
+    calibration samples done and their number.
 
     Raises BadInputError, UnsupportedOperatorError, UsageError.
     """
@@ -49,7 +51,7 @@ def program_from(
     module = import_model(content, shapes=shapes, trainable=trainable, weights=weights)
     if explain is not None:
         explain.append(PassRecord("import", time.perf_counter() - start, f"{len(content)} bytes read"))
-    module = run_passes(module, front_half(quantization, calibration), explain)
+    module = run_passes(module, front_half(quantization, calibration, progress), explain)
     start = time.perf_counter()
     program = integerize(module)
     if explain is not None:

@@ -19,8 +19,9 @@ def network(
     input_shape: Sequence[int | str],
     output_shape: Sequence[int | str],
     initializers: dict[str, Array],
+    opset: int = 17,
 ) -> bytes:
-    """A model from `x` to `y`, float32, opset 17."""
+    """A model from `x` to `y`, float32."""
     graph = helper.make_graph(
         list(nodes),
         "network",
@@ -28,7 +29,7 @@ def network(
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, output_shape)],
         [numpy_helper.from_array(array, name) for name, array in initializers.items()],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9)
     return bytes(model.SerializeToString())
 
 

@@ -34,7 +34,9 @@ class PassRecord:
 
 
 def front_half(
-    config: QuantizationConfig | None, calibration: Mapping[str, npt.NDArray[np.generic]] | None
+    config: QuantizationConfig | None,
+    calibration: Mapping[str, npt.NDArray[np.generic]] | None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Pass, ...]:
     """From the importer's Relax module to one that can be made into a Program.
 
@@ -46,7 +48,7 @@ def front_half(
         return tidy
     from lepton_compilers.quantize.quantise import quantise
 
-    return (*tidy, quantise(config, calibration))
+    return (*tidy, quantise(config, calibration, progress))
 
 
 def run_passes(module: Any, passes: Sequence[Pass], explain: list[PassRecord] | None = None) -> Any:

@@ -75,6 +75,13 @@ def _turned(rewriter: Rewriter, turned: dict[Var, Expr], var: Var, old: Expr) ->
             if array.ndim > 1 or array.size > 1:
                 array = array.reshape((1,) * (4 - array.ndim) + array.shape).transpose(TO_NHWC)
             return relax.const(np.ascontiguousarray(array))
+        if expr not in turned and rewriter.graph.operator(expr) in (QUANTIZE, DEQUANTIZE):
+            # A permute between a layer and its quantize would hide the one from the other.
+            definition = rewriter.graph.definition(expr)
+            if not is_constant(definition.args[0]) and value(definition.args[1]).size == 1:
+                inner = [nhwc(definition.args[0]), *definition.args[1:]]
+                call = tvm.ir.Call(definition.op, inner, definition.attrs, definition.ty_args)
+                turned[expr] = rewriter.emit(call, f"{expr.name}/nhwc")
         if expr not in turned:
             turned[expr] = rewriter.emit(permuted(rewriter.mapped(expr), TO_NHWC), f"{expr.name}/nhwc")
         return turned[expr]

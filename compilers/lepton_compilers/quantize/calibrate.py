@@ -27,7 +27,7 @@ def calibrate(
     samples: Mapping[str, Array] | None,
     *,
     max_samples: int | None = None,
-    progress: Progress = lambda done, total: None,
+    progress: Progress | None = None,
 ) -> dict[str, MinMax]:
     """Ranges by variable name: `main`'s inputs and every float tensor it computes.
 
@@ -56,7 +56,8 @@ def calibrate(
                     "leave the sample out, or check the model's weights",
                 )
             ranges[name].observe(values)
-        progress(index + 1, total)
+        if progress is not None:
+            progress(index + 1, total)
     return ranges
 
 

@@ -51,7 +51,7 @@ SHARING = (MAX_POOL, AVERAGE_POOL, RESHAPE, PERMUTE, PAD, RELU, CLIP)
 def quantise(
     config: QuantizationConfig,
     samples: Mapping[str, Array] | None,
-    progress: Progress = lambda done, total: None,
+    progress: Progress | None = None,
 ) -> Pass:
     """The pass for one configuration and its calibration samples.
 

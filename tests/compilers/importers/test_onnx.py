@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -90,6 +91,61 @@ def test_normalisation_that_follows_no_layer_is_a_depthwise_convolution() -> Non
     assert "DepthwiseConv2d" in [type(op).__name__ for op in program_from(content).function().operations]
 
 
+def quantised_network() -> bytes:
+    """conv, relu, max pool, flatten, gemm, each between QuantizeLinear and DequantizeLinear."""
+    rng, node = np.random.default_rng(0), helper.make_node
+    weight_scales = rng.uniform(0.01, 0.02, 4).astype(np.float32)
+
+    def both(source: str, target: str, scale: str, zero: str) -> list[Any]:
+        return [
+            node("QuantizeLinear", [source, scale, zero], [f"{target}_int8"], name=f"{target}_quantize"),
+            node("DequantizeLinear", [f"{target}_int8", scale, zero], [target], name=f"{target}_dequantize"),
+        ]
+
+    nodes = [
+        *both("x", "xd", "sx", "zx"),
+        node("DequantizeLinear", ["w", "sw", "zw"], ["wd"], name="w_dequantize", axis=0),
+        node("DequantizeLinear", ["b", "sb", "zb"], ["bd"], name="b_dequantize", axis=0),
+        node("Conv", ["xd", "wd", "bd"], ["c"], name="conv", pads=[1] * 4),
+        node("Relu", ["c"], ["r"], name="relu"),
+        *both("r", "rd", "sy", "zy"),
+        node("MaxPool", ["rd"], ["m"], name="pool", kernel_shape=[2, 2], strides=[2, 2]),
+        *both("m", "md", "sy", "zy"),
+        node("Flatten", ["md"], ["f"], name="flatten"),
+        *both("f", "fd", "sy", "zy"),
+        node("DequantizeLinear", ["w2", "sw2", "zero"], ["w2d"], name="w2_dequantize"),
+        node("Gemm", ["fd", "w2d"], ["g"], name="gemm", transB=1),
+        *both("g", "y", "sg", "zy"),
+    ]
+    initializers = {
+        "sx": np.float32(0.02),
+        "zx": np.int8(3),
+        "w": rng.integers(-127, 128, (4, 3, 3, 3)).astype(np.int8),
+        "sw": weight_scales,
+        "zw": np.zeros(4, np.int8),
+        "b": rng.integers(-500, 500, 4).astype(np.int32),
+        "sb": np.float32(0.02) * weight_scales,
+        "zb": np.zeros(4, np.int32),
+        "sy": np.float32(0.05),
+        "zy": np.int8(-20),
+        "w2": rng.integers(-127, 128, (5, 64)).astype(np.int8),
+        "sw2": np.float32(0.01),
+        "zero": np.int8(0),
+        "sg": np.float32(0.5),
+    }
+    constants = {name: np.asarray(array) for name, array in initializers.items()}
+    return network(nodes, [1, 3, 8, 8], [1, 5], constants, opset=19)
+
+
+def test_a_network_that_is_quantised_already_stays_in_its_integers() -> None:
+    content = quantised_network()
+    program = program_from(content)
+    kinds = [type(op).__name__ for op in program.function().operations]
+    assert kinds.count("Quantize") == kinds.count("Dequantize") == 1
+    assert {"Conv2d", "MaxPool2d", "Dense"} <= set(kinds)
+    assert same(content, (1, 3, 8, 8)) <= 0.5
+
+
 def test_trainable_parameters_are_variables_in_the_files_order() -> None:
     content = plain_cnn()
     program = program_from(content, trainable=True)
@@ -150,6 +206,63 @@ def test_a_grouped_convolution_is_refused_by_name() -> None:
     node = helper.make_node("Conv", ["x", "w"], ["y"], name="grouped", group=2)
     with pytest.raises(UnsupportedOperatorError, match=r"layer 'grouped' \(conv2d of .* in 2 groups\)"):
         program_from(network([node], [1, 4, 5, 5], [1, 4, 3, 3], weights))
+
+
+def test_shape_arithmetic_of_exporters_is_folded() -> None:
+    rng = np.random.default_rng(0)
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], name="conv"),
+        helper.make_node("Identity", ["c"], ["i"], name="identity"),
+        helper.make_node("Dropout", ["i"], ["d"], name="dropout"),
+        helper.make_node("Shape", ["d"], ["s"], name="shape"),
+        helper.make_node("Gather", ["s", "first"], ["n"], name="gather", axis=0),
+        helper.make_node("Unsqueeze", ["n", "zero"], ["n1"], name="unsqueeze"),
+        helper.make_node("Concat", ["n1", "rest"], ["target"], name="concat", axis=0),
+        helper.make_node("Reshape", ["d", "target"], ["y"], name="flatten"),
+    ]
+    initializers = {
+        "w": normal(rng, 2, 3, 3, 3),
+        "first": np.array(0, np.int64),
+        "zero": np.array([0], np.int64),
+        "rest": np.array([-1], np.int64),
+    }
+    content = network(nodes, ["N", 3, 5, 5], ["N", "M"], initializers)
+    assert same(content, (1, 3, 5, 5)) <= 1e-5
+
+
+def test_several_outputs_keep_their_names_and_order() -> None:
+    graph = onnx.load_model_from_string(plain_cnn())
+    graph.graph.output.insert(0, helper.make_tensor_value_info("r1", onnx.TensorProto.FLOAT, ["N", 4, 8, 8]))
+    content = graph.SerializeToString()
+    program = program_from(content)
+    assert program.function().outputs == ("r1", "y")
+    assert program.tensors["r1"].shape == (1, 4, 8, 8)
+    assert same(content, (1, 1, 8, 8)) <= 1e-5
+
+
+def test_one_channel_needs_no_transpose() -> None:
+    names = [type(op).__name__ for op in program_from(plain_cnn()).function().operations]
+    assert names[0] == "Reshape"
+    assert "Transpose" not in names
+
+
+def test_an_input_that_comes_out_unchanged_is_refused() -> None:
+    node = helper.make_node("Identity", ["x"], ["y"], name="identity")
+    with pytest.raises(UnsupportedOperatorError, match="output 'y' is the input 'x' unchanged"):
+        program_from(network([node], [1, 3], [1, 3], {}))
+
+
+def test_a_parameter_of_two_layers_in_one_order_is_one_variable() -> None:
+    weights = {"w": normal(np.random.default_rng(0), 4, 4)}
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["a"], name="first"),
+        helper.make_node("MatMul", ["a", "w"], ["y"], name="second"),
+    ]
+    program = program_from(network(nodes, [1, 4], [1, 4], weights), trainable=True)
+    assert [v.source_name for v in program.variables] == ["w"]
+    nodes[1] = helper.make_node("Gemm", ["a", "w"], ["y"], name="second", transB=1)
+    with pytest.raises(UnsupportedOperatorError, match="'w' is shared"):
+        program_from(network(nodes, [1, 4], [1, 4], weights), trainable=True)
 
 
 def test_batch_normalisation_cannot_be_trained() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from onnx import helper
 
 from lepton_compilers.front import program_from
 from lepton_compilers.quantize.config import QuantizationConfig
@@ -12,7 +13,7 @@ from lepton_sdk.program.operations import Add, AveragePool2d, MaxPool2d
 from lepton_sdk.program.reference import Reference
 from lepton_targets.errors import BadInputError, UsageError
 from support.evaluation_data import KWS_FLOAT, kws_float, kws_samples, mlperf_tiny
-from support.onnx_networks import evaluate, mobile_cnn, plain_cnn
+from support.onnx_networks import evaluate, mobile_cnn, network, normal, plain_cnn
 
 CALIBRATION_SAMPLES = 128
 INT8 = QuantizationConfig()
@@ -126,6 +127,38 @@ def test_samples_that_overflow_the_network_are_named() -> None:
     x[2] = 3e38
     with pytest.raises(BadInputError, match="calibration sample 2 makes layer"):
         program_from(plain_cnn(), quantization=INT8, calibration={"x": x})
+
+
+def test_progress_counts_the_samples() -> None:
+    seen: list[tuple[int, int]] = []
+    program_from(
+        plain_cnn(),
+        quantization=QuantizationConfig(max_samples=5),
+        calibration={"x": samples(8, 1, 8)},
+        progress=lambda done, total: seen.append((done, total)),
+    )
+    assert seen == [(n, 5) for n in range(1, 6)]
+
+
+def test_a_layer_without_an_int8_form_stays_float_between_conversions() -> None:
+    rng = np.random.default_rng(0)
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], name="conv"),
+        helper.make_node("Add", ["c", "map"], ["a"], name="position"),
+        helper.make_node("Conv", ["a", "w2"], ["y"], name="last"),
+    ]
+    weights = {"w": normal(rng, 4, 3, 1, 1), "map": normal(rng, 1, 4, 8, 8), "w2": normal(rng, 2, 4, 1, 1)}
+    content = network(nodes, [1, 3, 8, 8], [1, 2, 8, 8], weights)
+    x = samples(16, 3, 8)
+    program = program_from(content, quantization=INT8, calibration={"x": x})
+    kinds = [type(op).__name__ for op in program.function().operations]
+    assert [k for k in kinds if k != "Transpose"] == [
+        *["Quantize", "Conv2d", "Dequantize", "Add", "Quantize", "Conv2d", "Dequantize"]
+    ]
+    reference = Reference(program)
+    for sample in x[:4]:
+        found, expected = reference.run([sample[None]])[0], evaluate(content, sample[None])
+        assert np.abs(found - expected).max() <= 0.05 * np.abs(expected).max()
 
 
 def test_an_int8_model_stays_as_it_is() -> None:
