@@ -69,7 +69,7 @@ class Aggregator:
         self.blobs = BlobFolder(job.state / "blobs")
         self._blocks = BlockServer(transport, identity, self.blobs, job.tenant, allow)
         self._inbox: queue.SimpleQueue[Delivery | rounds.Reconnected] = queue.SimpleQueue()
-        self._timer_at: float | None = None
+        self._timer: tuple[float, Phase] | None = None
         self._base: Parameters = {}
 
     def counts(self) -> dict[str, int]:
@@ -156,9 +156,10 @@ class Aggregator:
                 else:
                     self._desk.step(item)
             self._reception.go_on()
-            if self._timer_at is not None and self._clock() >= self._timer_at:
-                self._timer_at = None
-                self._desk.step(rounds.TimerFired())
+            if self._timer is not None and self._clock() >= self._timer[0]:
+                _, phase = self._timer
+                self._timer = None
+                self._desk.step(rounds.TimerFired(phase))
         for delivery in deliveries:
             delivery.acknowledge()
         self._send()
@@ -171,11 +172,11 @@ class Aggregator:
         self._send()
 
     def _collect(self) -> list[Delivery | rounds.Reconnected]:
-        wait_s = TICK_S if self._timer_at is None else min(TICK_S, max(0.001, self._timer_at - self._clock()))
+        due_in = TICK_S if self._timer is None else self._timer[0] - self._clock()
         batch: list[Delivery | rounds.Reconnected] = []
         size = 0
         try:
-            batch.append(self._inbox.get(timeout=wait_s))
+            batch.append(self._inbox.get(timeout=min(TICK_S, max(0.001, due_in))))
             while size < self._job.limits.batch_bytes and len(batch) < _BATCH_MESSAGES:
                 item = self._inbox.get_nowait()
                 size += len(item.payload) if isinstance(item, Delivery) else 0
@@ -206,12 +207,12 @@ class Aggregator:
         match action:
             case rounds.Announce(phase):
                 self._announce(phase)
-            case rounds.SetTimer(seconds):
-                self._timer_at = self._clock() + seconds
+            case rounds.SetTimer(phase, seconds):
+                self._timer = (self._clock() + seconds, phase)
             case rounds.GiveTask(device):
                 self._give_task(device)
             case rounds.Drain():
-                self._timer_at = None
+                self._timer = None
                 self._apply(rounds.Drained())
             case rounds.Aggregate():
                 self._apply(self._aggregate())
@@ -266,7 +267,7 @@ class Aggregator:
     def _settle(self) -> None:
         with self._store.transaction():
             self._store.forget_round(self._desk.round.job, self._desk.round.number)
-        self._timer_at = None
+        self._timer = None
         state = self._desk.round
         if state.phase is Phase.COMMITTED and state.model_sha256 is not None:
             write_durably(self._output(state.number), self.blobs.get(state.model_sha256))

@@ -81,7 +81,7 @@ def _job(section: Section, tenant: str, policy: Policy, limits: Limits) -> Job:
         state=section.path("state", "state"),
         output=section.path("output", "models"),
         limits=limits,
-        linger_s=section.number("linger_s", 1.0),
+        linger_s=section.number("linger_s", 2.0),
     )
     section.finish()
     if not job.base.is_file():

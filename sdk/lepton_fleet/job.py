@@ -44,7 +44,7 @@ class Job:
     state: Path
     output: Path
     limits: Limits = field(default_factory=Limits)
-    linger_s: float = 1.0
+    linger_s: float = 2.0
     max_abandoned: int = 3
 
     def __post_init__(self) -> None:

@@ -134,7 +134,9 @@ class UpdateRefused:
 
 @dataclass(frozen=True, slots=True)
 class TimerFired:
-    """The timer that was last set ran out."""
+    """The timer that was set for `phase` ran out; one that fires after its phase changes nothing."""
+
+    phase: Phase
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,8 +194,9 @@ class Announce:
 
 @dataclass(frozen=True, slots=True)
 class SetTimer:
-    """Set the round's one timer."""
+    """Set the round's one timer, for `phase`."""
 
+    phase: Phase
     seconds: float
 
 
@@ -253,14 +256,14 @@ def step(state: Round, event: Event) -> Step:
     match state.phase, event:
         case Phase.PLANNED, Start():
             selecting = replace(state, phase=Phase.SELECTING)
-            return selecting, (Announce(SELECTING), SetTimer(state.policy.selection_s))
+            return selecting, (Announce(SELECTING), SetTimer(Phase.SELECTING, state.policy.selection_s))
         case Phase.SELECTING, DeviceEligible(device) if device not in (*state.selected, *state.refused):
             joined = replace(state, selected=(*state.selected, device))
             return _open(joined) if joined.room <= 0 else (joined, ())
-        case Phase.SELECTING, TimerFired():
+        case Phase.SELECTING, TimerFired(Phase.SELECTING):
             if len(state.selected) >= state.policy.min_devices:
                 return _open(state)
-            return state, (SetTimer(state.policy.selection_s),)
+            return state, (SetTimer(Phase.SELECTING, state.policy.selection_s),)
         case Phase.OPEN, DeviceEligible(device):
             return _late_task(state, device)
         case Phase.SELECTING | Phase.OPEN, DeviceFailed(device):
@@ -280,7 +283,7 @@ def step(state: Round, event: Event) -> Step:
                 return state, (fate,)
             smaller, actions = _without(state, device)
             return smaller, (SendReceipt(device, update_id, REJECTED, reason), *actions)
-        case Phase.OPEN, TimerFired():
+        case Phase.OPEN, TimerFired(Phase.OPEN):
             if len(state.counted) >= state.policy.min_devices:
                 return _close(state)
             found = f"{len(state.counted)} of at least {state.policy.min_devices} updates at the deadline"
@@ -321,7 +324,7 @@ def _fate(state: Round, device: str, update_id: bytes) -> SendReceipt | None:
 def _open(state: Round) -> Step:
     opened = replace(state, phase=Phase.OPEN)
     tasks = tuple(GiveTask(device) for device in state.selected)
-    return opened, (Announce(OPEN), *tasks, SetTimer(state.policy.deadline_s))
+    return opened, (Announce(OPEN), *tasks, SetTimer(Phase.OPEN, state.policy.deadline_s))
 
 
 def _late_task(state: Round, device: str) -> Step:
@@ -361,11 +364,11 @@ def _again(state: Round) -> tuple[Action, ...]:
     """What the present phase says and does."""
     match state.phase:
         case Phase.SELECTING:
-            return (Announce(SELECTING), SetTimer(state.policy.selection_s))
+            return (Announce(SELECTING), SetTimer(Phase.SELECTING, state.policy.selection_s))
         case Phase.OPEN:
             awaited = (device for device in state.selected if device not in state.counted)
             tasks = tuple(GiveTask(device) for device in awaited)
-            return (Announce(OPEN), *tasks, SetTimer(state.policy.deadline_s))
+            return (Announce(OPEN), *tasks, SetTimer(Phase.OPEN, state.policy.deadline_s))
         case Phase.CLOSING:
             return (Announce(CLOSED), Drain())
         case Phase.AGGREGATING:

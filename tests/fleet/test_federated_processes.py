@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.federation import JOB, TENANT, base_model, expected_mean
-from support.watched_process import WatchedProcess
 
 from lepton_fleet.broker import EmbeddedBroker
 from lepton_sdk.federated.update import read_parameters, write_parameters
 from lepton_sdk.wire.identity import Identity
+from support.federation import JOB, TENANT, base_model, expected_mean
+from support.watched_process import WatchedProcess
 
 # About 340 KB an update in chunks of 4 KiB, granted one at a time: an upload has some 80 known points.
 SIZE = 30_000

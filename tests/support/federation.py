@@ -67,13 +67,14 @@ def make_job(folder: Path, *, rounds: int = 1, devices: int = 2, **options: Any)
     base = folder / "base.safetensors"
     base.parent.mkdir(parents=True, exist_ok=True)
     base.write_bytes(write_parameters(base_model(options.pop("size", 300))))
+    linger_s = options.pop("linger_s", 0.3)
     policy = Policy(
         options.pop("min_devices", devices), devices, options.pop("selection_s", 0.5),
         options.pop("deadline_s", 20.0),
     )  # fmt: skip
     return Job(
         TENANT, JOB, rounds, policy, base, folder / "state", folder / "models",
-        Limits(**options), linger_s=0.3,
+        Limits(**options), linger_s=linger_s,
     )  # fmt: skip
 
 

@@ -11,11 +11,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from support.federation import JOB, TENANT, training
-
 from lepton_sdk.federated.client import FederatedClient
 from lepton_sdk.wire.identity import Identity
 from lepton_sdk.wire.transport import MqttTransport
+from support.federation import JOB, TENANT, training
 
 
 def main() -> None:

@@ -20,7 +20,9 @@ MESSAGES = (
     RoundAnnouncement("acme", "digits", 3, "open", SHA, 60.0, "fedavg", 17, b"s" * 64),
     Report("acme", DEVICE, b"boot", "digits", 3, "eligible", {"loss": 0.5, "n": 3}),
     Task("acme", "digits", 3, DEVICE, SHA, 1000, {"epochs": 2, "name": "x", "rate": 0.1}, 4096, 0, 60.0),
-    Offer("acme", "digits", 3, SHA, DEVICE, b"boot", UPDATE, 0, 10, "safetensors+zstd", 100, 64, (SHA, SHA), {}),
+    Offer(
+        "acme", "digits", 3, SHA, DEVICE, b"boot", UPDATE, 0, 10, "safetensors+zstd", 100, 64, (SHA, SHA), {}
+    ),
     Chunk(UPDATE, 1, b"content"),
     Need("acme", DEVICE, UPDATE, (0, 1), 100),
     Receipt("acme", DEVICE, UPDATE, "accepted", ""),
@@ -36,7 +38,9 @@ def test_a_message_comes_back_as_it_went(message: Offer) -> None:
 
 
 @given(st.sampled_from(MESSAGES), st.data())
-def test_mutated_bytes_are_another_valid_message_or_a_message_error(message: Offer, data: st.DataObject) -> None:
+def test_mutated_bytes_are_another_valid_message_or_a_message_error(
+    message: Offer, data: st.DataObject
+) -> None:
     payload = bytearray(encode(message))
     for _ in range(data.draw(st.integers(1, 4))):
         position = data.draw(st.integers(0, len(payload) - 1))
