@@ -1,6 +1,7 @@
 """ONNX float networks → Relax, through TVM's importer with two cures.
 
 1. Clip and Pad come as opaque kernels there, which nothing downstream can read; here they are Relax's own.
+   Dropout, which does nothing at inference, is left out.
 2. Results keep the name of their node, so that errors and reports can name a layer.
 
 With trainable=True the float initialisers become named inputs of `main`, their values its attribute
@@ -23,6 +24,7 @@ from tvm.relax.frontend.onnx.onnx_frontend import ONNXGraphImporter
 
 from lepton_compilers.importers.quiet import abandon, quiet
 from lepton_compilers.importers.replaced import check_names, replacement
+from lepton_compilers.importers.shape_arithmetic import fold_shape_arithmetic
 from lepton_compilers.importers.source import first_bytes
 from lepton_compilers.passes.graph import is_constant, number, value
 from lepton_targets.errors import BadInputError, LeptonError, UnsupportedOperatorError, nearest
@@ -70,7 +72,10 @@ def import_onnx(
     _check_operators(graph, trainable)
     _replace(graph, weights)
     parameters = _parameters(graph) if trainable else ()
-    importer = _Importer(parameters, _input_shapes(graph, shapes))
+    fixed = _input_shapes(graph, shapes)
+    if any(node.op_type == "Shape" for node in graph.node):
+        graph = fold_shape_arithmetic(model, fixed).graph
+    importer = _Importer(parameters, fixed)
     try:
         with quiet():
             module = importer.from_onnx(graph, _opset(model))
@@ -119,6 +124,8 @@ class _Importer(ONNXGraphImporter):  # type: ignore[misc]
             result = _clip(inputs, attrs)
         elif op_name == "Pad":
             result = _pad(name, inputs, attrs)
+        elif op_name == "Dropout":
+            result = inputs[0]
         else:
             result = super()._convert_operator(op_name, inputs, attrs, opset)
         if isinstance(result, tvm.ir.Call):

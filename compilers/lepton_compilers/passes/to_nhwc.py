@@ -20,6 +20,7 @@ from lepton_compilers.passes.graph import (
     RELU,
     Expr,
     Var,
+    dtype,
     integers,
     is_constant,
     is_var,
@@ -113,7 +114,7 @@ def _turned(rewriter: Rewriter, turned: dict[Var, Expr], var: Var, old: Expr) ->
             layout="NHWC",
         )
     follows = any(rewriter.graph.resolve(a) in turned for a in getattr(old, "args", ()) if is_var(a))
-    if not follows:
+    if not follows or not dtype(var):
         return None
     if name in REDUCTIONS and sorted(integers(old.attrs.axis)) in ([2, 3], [-2, -1]):
         reduce = relax.op.mean if name == "relax.mean" else relax.op.max
