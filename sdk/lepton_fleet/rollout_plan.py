@@ -122,8 +122,7 @@ def plan_rollout(
     ordered = sorted(set(devices), key=lambda device: _draw(device, release.digest))
     if not ordered:
         raise UsageError("a roll-out needs at least one device", "enrol devices: put their keys into --allow")
-    if policy.max_failures < 0 or not 0 < policy.min_confirmed <= 1 or policy.wave_timeout_s <= 0:
-        raise UsageError("a roll-out's limits: max_failures ≥ 0, 0 < min_confirmed ≤ 1, a time above 0 s")
+    _check(policy)
     waves, begin = [], 0
     for share in (*policy.waves, Share(fraction=1.0)):
         end = share.of(len(ordered))
@@ -131,6 +130,22 @@ def plan_rollout(
             waves.append(tuple(ordered[begin:end]))
             begin = end
     return RolloutPlan(release.name, release.counter, release.digest, sequence, tuple(waves), policy)
+
+
+def _check(policy: RolloutPolicy) -> None:
+    """Written so that NaN fails each of them."""
+    if not (
+        policy.max_failures >= 0 and 0 < policy.min_confirmed <= 1 and 0 < policy.wave_timeout_s < math.inf
+    ):
+        raise UsageError("a roll-out's limits: max_failures ≥ 0, 0 < min_confirmed ≤ 1, a time above 0 s")
+    probation = policy.probation
+    if not (0 <= probation.seconds <= probation.timeout_s < math.inf and probation.timeout_s > 0):
+        raise UsageError(
+            f"probation of {probation.seconds:g} s within {probation.timeout_s:g} s can't be passed",
+            "accepted: 0 or more seconds, at most the probation's timeout",
+        )
+    if probation.inferences < 0:
+        raise UsageError("probation asks for 0 or more inferences")
 
 
 def _draw(device: str, digest: str) -> bytes:

@@ -27,7 +27,7 @@ from lepton_fleet.rollout import (
     summary,
 )
 from lepton_fleet.rollout_plan import RolloutPlan, RolloutPolicy, Share, plan_rollout
-from lepton_sdk.agent.record import Blob, Release, Result
+from lepton_sdk.agent.record import Blob, ProbationPolicy, Release, Result
 from lepton_targets.errors import UsageError
 
 RELEASE = Release("digits", 7, "d" * 64, {"x86-64": Blob("b" * 64, 100)})
@@ -76,6 +76,23 @@ def test_a_wave_that_is_no_share_is_refused(text: str) -> None:
 def test_a_rollout_to_nobody_is_refused() -> None:
     with pytest.raises(UsageError, match="at least one device"):
         plan(devices=())
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        {"max_failures": -1},
+        {"min_confirmed": 0.0},
+        {"min_confirmed": 1.5},
+        {"wave_timeout_s": float("nan")},
+        {"probation": ProbationPolicy(seconds=20.0, timeout_s=10.0)},
+        {"probation": ProbationPolicy(seconds=float("nan"))},
+        {"probation": ProbationPolicy(inferences=-1)},
+    ],
+)
+def test_a_policy_that_makes_no_sense_is_refused(policy: dict[str, object]) -> None:
+    with pytest.raises(UsageError):
+        plan("1", **policy)
 
 
 def test_a_good_release_goes_wave_by_wave_to_everyone() -> None:
