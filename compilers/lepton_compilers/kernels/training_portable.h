@@ -292,7 +292,9 @@ LEPTON_KERNEL void relu_grad(uint8_t *dy_, uint8_t *restrict y_, uint8_t *dx_, c
   const float *dy = (const float *)dy_, *y = (const float *)y_;
   const float lo = float_of_bits(lo_bits), hi = float_of_bits(hi_bits);
   float *dx = (float *)dx_;
-  for (ptrdiff_t i = 0; i < n; i++) dx[i] = (y[i] > lo) & (y[i] < hi) ? dy[i] : 0.0f;
+  /* A mask instead of a choice: vectors without a blend would fall back to branches. */
+  for (ptrdiff_t i = 0; i < n; i++)
+    dx[i] = float_of_bits(bits_of_float(dy[i]) & -(int32_t)((y[i] > lo) & (y[i] < hi)));
 }
 
 /* dy goes to the first largest value of each window, in row order. */
