@@ -293,4 +293,4 @@ class Aggregator:
         return result
 
     def _output(self, number: int) -> Path:
-        return self._job.output / f"round-{number:04d}.safetensors"
+        return self._job.output.absolute() / f"round-{number:04d}.safetensors"

@@ -99,13 +99,15 @@ def run(
         if agent is not None:
             agent.start(timeout_s)
         if client is not None:
-            counts = client.run(rounds=rounds or None, connect_timeout_s=timeout_s)
+            counts = client.run(rounds=rounds or None, connect_timeout_s=timeout_s, sign_off=False)
             tell("finished", dict(counts))
         if agent is not None and not stopped.is_set():
             stopped.wait()
     finally:
         if agent is not None:
             agent.close()
+        if client is not None:
+            client.sign_off()
         transport.close()
 
 

@@ -112,9 +112,12 @@ class FederatedClient:
         """Where this device stands in the round."""
         return self._state.phase
 
-    def run(self, *, rounds: int | None = None, connect_timeout_s: float | None = 30.0) -> Counter[str]:
+    def run(
+        self, *, rounds: int | None = None, connect_timeout_s: float | None = 30.0, sign_off: bool = True
+    ) -> Counter[str]:
         """Take part until `rounds` updates have got their receipts (None: until `stop`).
 
+        sign_off: tell at the end that the device is offline; not where other work goes on.
         Raises UnavailableError when no broker answers within `connect_timeout_s` at the start; later losses
         of the connection are mended. Returns the counts.
         """
@@ -129,8 +132,14 @@ class FederatedClient:
         settled_before = self._settled()
         while not self._stop.is_set() and (rounds is None or self._settled() - settled_before < rounds):
             self._apply(self._next_event())
-        self._transport.publish(self._topics.status(device), self._status(online=False), retain=True)
+        if sign_off:
+            self.sign_off()
         return self.counts
+
+    def sign_off(self) -> None:
+        """Tell that this device is offline now."""
+        status = self._status(online=False)
+        self._transport.publish(self._topics.status(self.device_id), status, retain=True)
 
     def stop(self) -> None:
         """Let `run` return soon; from any thread. What is spooled is offered at the next start."""
