@@ -83,14 +83,14 @@ def emit_conv2d_grad_input(op: Conv2dGradInput, draft: Draft) -> None:
     draft.call("pack_taps_float", draft.read(op.weight), taps, o, kh, kw, c, int(straight))
     dy = draft.read(op.dy).stepping(image_bytes(draft, op.dy))
     dx = draft.write(op.dx).stepping(image_bytes(draft, op.dx))
-    if straight:
-        (dh, dw), p = op.dilation, op.padding
-        border = ((kh - 1) * dh - p.top, (kw - 1) * dw - p.left)
-        literals = (0, oh, ow, o, h, w, c, kh, kw, 1, 1, *border, dh, dw, *float_bounds(None))
-        draft.call("conv2d_float", dy, taps, taps, dx, *literals, times=images)
-    else:
+    if not straight:
         literals = _window(op, t, op.dx, op.dy, (kh, kw))
         draft.call("conv2d_grad_input_strided", dy, taps, dx, *literals, times=images)
+        return
+    (dh, dw), p = op.dilation, op.padding
+    border = ((kh - 1) * dh - p.top, (kw - 1) * dw - p.left)
+    turned = (oh, ow, o, h, w, c, kh, kw, 1, 1, *border, dh, dw)
+    draft.call("conv2d_float", dy, taps, taps, dx, 0, *turned, *float_bounds(None), times=images)
 
 
 def emit_conv2d_grad_weight(op: Conv2dGradWeight, draft: Draft) -> None:
