@@ -9,10 +9,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 
-from lepton_targets.errors import BadInputError, UsageError
+from lepton_sdk.samples import read_arrays
+from lepton_targets.errors import BadInputError, MissingExtraError, UsageError
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -47,9 +47,6 @@ def compile_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Compile a trained network into a bundle for one or several targets."""
-    from lepton_compilers.compile import compile
-    from lepton_compilers.quantize.config import QuantizationConfig
-
     if quantize not in ("none", "int8"):
         raise UsageError(f"--quantize is '{quantize}'; accepted: none, int8")
     if quantize == "int8" and calibration is None and not _is_tflite(model):
@@ -57,6 +54,10 @@ def compile_command(
             "--quantize int8 needs samples to measure ranges on",
             "give some with  --calibration samples.npz  (32 to 200 inputs, as the model will see them)",
         )
+    _import_tvm_alone()
+    from lepton_compilers.compile import compile
+    from lepton_compilers.quantize.config import QuantizationConfig
+
     passes: list[Any] = []
     start = time.perf_counter()
     with _progress(as_json) as report:
@@ -65,7 +66,7 @@ def compile_command(
             [name for name in target.split(",") if name],
             output=output,
             quantization=QuantizationConfig() if quantize == "int8" else None,
-            calibration=_arrays(calibration) if calibration else None,
+            calibration=read_arrays(calibration) if calibration else None,
             shapes=dict(_shape(text) for text in shape or ()) or None,
             trainable=_trainable(trainable),
             batch=batch,
@@ -143,22 +144,25 @@ class _progress:
             self._status.stop()
 
 
+def _import_tvm_alone() -> None:
+    """Import TVM without PyTorch, which its FFI loads where it is installed: seconds for nothing here."""
+    if "torch" in sys.modules:
+        return
+    sys.modules["torch"] = None  # type: ignore[assignment]
+    try:
+        import tvm  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError("lepton compile", "compile", str(error)) from error
+    finally:
+        del sys.modules["torch"]
+
+
 def _is_tflite(model: Path) -> bool:
     try:
         with model.open("rb") as file:
             return file.read(8)[4:] == b"TFL3"
     except OSError as error:
         raise BadInputError(f"cannot read the model {model}: {error.strerror}") from error
-
-
-def _arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, KeyError, EOFError, NotImplementedError) as error:
-        raise BadInputError(f"cannot read {path} as NPZ: {error}") from error
-    except Exception as error:  # zipfile raises its own family, zlib another
-        raise BadInputError(f"cannot read {path} as NPZ: {type(error).__name__}: {error}") from error
 
 
 def _safetensors(path: Path) -> dict[str, npt.NDArray[Any]]:

@@ -18,7 +18,7 @@ from lepton_targets.errors import BadInputError, UsageError, nearest
 
 if TYPE_CHECKING:
     from lepton_compilers.quantize.config import QuantizationConfig
-    from lepton_sdk.bundle import Bundle
+    from lepton_sdk.bundle import Bundle, TensorSpec
 
 Array = npt.NDArray[Any]
 Report = Callable[[str], None]
@@ -71,6 +71,7 @@ def compile(
     from lepton_compilers.golden import golden_vectors
     from lepton_compilers.pack import pack
     from lepton_sdk.bundle import ModelSource
+    from lepton_sdk.samples import examples_for
 
     report("import")
     program = program_from(
@@ -92,7 +93,8 @@ def compile(
         report(f"generate code for {cpu.name}")
         artifacts.append(lower(program, cpu))
     report("run the reference executor")
-    vectors = golden_vectors(program, calibration, GOLDEN_VECTORS)
+    samples = examples_for(_interface(program), calibration) if calibration else None
+    vectors = golden_vectors(program, samples, GOLDEN_VECTORS)
     options: dict[str, Any] = {
         "targets": [cpu.name for cpu in cpus],
         "quantization": dataclasses.asdict(quantization) if quantization else None,
@@ -115,6 +117,13 @@ def compile(
             labels=tuple(labels) if labels else None,
             signing_key=signing_key,
         )
+
+
+def _interface(program: Program) -> tuple[TensorSpec, ...]:
+    from lepton_sdk.bundle import TensorSpec
+
+    tensors = (program.tensors[name] for name in program.function().inputs)
+    return tuple(TensorSpec(tensor.name, tensor.shape, tensor.dtype) for tensor in tensors)
 
 
 def select_trainable(program: Program, which: str | Sequence[str]) -> Program:

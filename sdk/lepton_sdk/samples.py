@@ -7,6 +7,7 @@ Integers mean real numbers only where `<name>_scale` and `<name>_zero_point` sta
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -34,6 +35,7 @@ def read_arrays(path: Path | str) -> dict[str, np.ndarray]:
         TypeError,
         AttributeError,
         zipfile.BadZipFile,
+        zlib.error,
         NotImplementedError,
     ) as error:
         raise BadInputError(f"{path} is not an .npz of plain arrays: {error}") from None

@@ -82,7 +82,7 @@ def test_trained_weights_come_back_through_weights(tmp_path, digits_model):
         ),
         (("--trainable", "conv9.weight"), 2, "no parameter 'conv9.weight'; did you mean"),
         (("--quantize", "int8"), 2, "needs samples"),
-        (("--quantize", "int8", "--calibration", "MODEL"), 3, "as NPZ"),
+        (("--quantize", "int8", "--calibration", "MODEL"), 3, "not an .npz"),
         (("--quantize", "int8", "--calibration", "NAN"), 3, "NaN"),
         (("--quantize", "int8", "--calibration", "EMPTY"), 3, "calibration"),
         (("--weights", "MODEL"), 3, "as safetensors"),
