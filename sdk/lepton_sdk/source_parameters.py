@@ -24,7 +24,7 @@ def source_name(spec: VariableSpec) -> str:
 
 
 def source_shape(spec: VariableSpec) -> tuple[int, ...]:
-    """The parameter's shape in the source model."""
+    """The parameter's shape in the source model, but for axes of extent one (depthwise [C, 1, kh, kw])."""
     return spec.shape if spec.source_axes is None else tuple(spec.shape[axis] for axis in spec.source_axes)
 
 
@@ -40,7 +40,7 @@ def from_source(spec: VariableSpec, value: np.ndarray) -> np.ndarray:
 
 
 def checked(specs: Mapping[str, VariableSpec], values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The values as float32 in source shapes, one for every name in `specs`.
+    """The values as float32 in source shapes, one for every name in `specs`; axes of extent one may differ.
 
     Raises BadInputError for missing or unknown names, wrong shapes or types, values that are not finite.
     """
@@ -61,9 +61,10 @@ def checked(specs: Mapping[str, VariableSpec], values: Mapping[str, np.ndarray])
         value = np.asarray(values[name])
         if value.dtype.kind != "f":
             raise BadInputError(f"parameter '{name}' is {value.dtype}; float32 is needed")
-        if value.shape != source_shape(spec):
-            raise BadInputError(f"parameter '{name}' has shape {value.shape}; expected {source_shape(spec)}")
-        result[name] = value.astype(np.float32, copy=False)
+        wanted = source_shape(spec)
+        if [n for n in value.shape if n != 1] != [n for n in wanted if n != 1]:
+            raise BadInputError(f"parameter '{name}' has shape {value.shape}; expected {wanted}")
+        result[name] = value.reshape(wanted).astype(np.float32, copy=False)
         if not np.isfinite(result[name]).all():
             raise BadInputError(f"parameter '{name}' holds NaN or infinity")
     return result
