@@ -65,7 +65,16 @@ def import_onnx(
     content: bytes, *, shapes: Mapping[str, tuple[int, ...]], trainable: bool, weights: Mapping[str, Array]
 ) -> Any:
     """The Relax module of an ONNX file. Raises BadInputError and UnsupportedOperatorError."""
-    model = _parsed(content)
+    try:
+        return _imported(_parsed(content), shapes, trainable, weights)
+    except UnicodeDecodeError as error:
+        # Protobuf reads a name only when it is asked for.
+        raise BadInputError(f"the ONNX model is damaged: a name in it is no text ({error.reason})") from error
+
+
+def _imported(
+    model: Any, shapes: Mapping[str, tuple[int, ...]], trainable: bool, weights: Mapping[str, Array]
+) -> Any:
     graph = model.graph
     for node in graph.node:
         node.name = node.name or node.output[0]
@@ -79,7 +88,7 @@ def import_onnx(
     try:
         with quiet():
             module = importer.from_onnx(graph, _opset(model))
-    except (LeptonError, MemoryError):
+    except (LeptonError, MemoryError, UnicodeDecodeError):
         abandon(importer.bb)
         raise
     except tvm.error.OpError as error:
@@ -245,7 +254,8 @@ def _input_shapes(graph: Any, shapes: Mapping[str, tuple[int, ...]]) -> dict[str
     for name, item in inputs.items():
         tensor = item.type.tensor_type
         if tensor.elem_type != onnx.TensorProto.FLOAT:
-            kind = onnx.TensorProto.DataType.Name(tensor.elem_type)
+            kinds = {number: kind for kind, number in onnx.TensorProto.DataType.items()}
+            kind = kinds.get(tensor.elem_type, f"of type {tensor.elem_type}")
             raise BadInputError(f"input '{name}' is {kind}; ONNX models with FLOAT inputs are supported")
         extents = [d.dim_value if d.HasField("dim_value") else 0 for d in tensor.shape.dim]
         if name in shapes:

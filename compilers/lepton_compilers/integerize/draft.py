@@ -94,7 +94,9 @@ class Draft:
         return known(self.graph, self.parameters, expr)
 
     def float_constant(self, name: str, what: Known) -> TensorId:
-        """A float constant, or the variable of a trainable parameter."""
+        """A float constant, or the variable of a trainable parameter. BadInputError for NaN and infinity."""
+        if not np.isfinite(what.values).all():
+            raise BadInputError(f"'{what.parameter or name}' holds NaN or infinity; the model is damaged")
         if what.parameter is None:
             return self.constant(name, what.real.astype(np.float32))
         axes = what.source_axes

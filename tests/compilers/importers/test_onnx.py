@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ from onnx import helper
 
 from lepton_compilers.front import program_from
 from lepton_sdk.program.reference import Reference
-from lepton_targets.errors import BadInputError, UnsupportedOperatorError
+from lepton_targets.errors import BadInputError, LeptonError, UnsupportedOperatorError
 from support.onnx_networks import evaluate, mobile_cnn, network, normal, plain_cnn
 
 
@@ -286,8 +288,31 @@ def test_what_is_no_model_is_refused(content: bytes) -> None:
         program_from(content)
 
 
+@settings(max_examples=30, deadline=None)
+@given(place=st.integers(0, len(plain_cnn()) - 1), mask=st.integers(1, 255))
+def test_a_flipped_byte_is_refused_or_imported(place: int, mask: int) -> None:
+    altered = bytearray(plain_cnn())
+    altered[place] ^= mask
+    # Any other exception fails the test.
+    with contextlib.suppress(LeptonError):
+        assert program_from(bytes(altered)).function().operations
+
+
+def test_a_damaged_weight_is_refused() -> None:
+    weights = {"w": np.full((2, 3), np.nan, np.float32)}
+    node = helper.make_node("Gemm", ["x", "w"], ["y"], name="dense", transB=1)
+    with pytest.raises(BadInputError, match="weight' holds NaN"):
+        program_from(network([node], [1, 3], [1, 2], weights))
+
+
 def test_importing_says_nothing_on_the_terminal(capfd: pytest.CaptureFixture[str]) -> None:
     program_from(mobile_cnn())
+    # Fails in the middle of TVM's own import: a reshape that can't be.
+    node = helper.make_node("Reshape", ["x", "shape"], ["y"], name="reshape")
+    impossible = network([node], [1, 6], [1, 7], {"shape": np.array([1, 7], np.int64)})
+    with pytest.raises(BadInputError):
+        program_from(impossible)
+    gc.collect()
     said = capfd.readouterr()
     assert said.out == ""
     assert said.err == ""
