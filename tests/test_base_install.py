@@ -1,4 +1,4 @@
-"""What a device gets: the base install runs and measures bundles with no framework, and names what is missing."""
+"""What a device gets: the base install runs and measures bundles, and names the extra of what is missing."""
 
 import json
 import subprocess
