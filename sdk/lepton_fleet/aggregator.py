@@ -73,7 +73,7 @@ class Aggregator:
         self._base: Parameters = {}
 
     def counts(self) -> dict[str, int]:
-        """updates_offered, updates_counted, _duplicate, _stale, _rejected, _unfinished, dropped_<reason>."""
+        """Exact figures so far; see `Store.counts`."""
         return self._store.counts(self._job.name)
 
     def close(self) -> None:

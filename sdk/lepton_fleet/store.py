@@ -49,6 +49,7 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         """Open or create, and take over: any aggregator that had it open is fenced from now on."""
+        self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -65,17 +66,26 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All or nothing, durable at the end. Raises Fenced where a later aggregator owns the store."""
-        self._db.execute("begin immediate")
+        """All or nothing, durable at the end.
+
+        Raises Fenced (a later aggregator owns the store) or UnavailableError (disc full, file damaged).
+        """
         try:
+            self._db.execute("begin immediate")
             token = self._db.execute("select token from fence").fetchone()[0]
             if token != self._token:
                 raise Fenced("another aggregator has taken over", "this one must end: it owns no round")
             yield
-        except BaseException:
-            self._db.execute("rollback")
+            self._db.execute("commit")
+        except BaseException as error:
+            if self._db.in_transaction:
+                self._db.execute("rollback")
+            if isinstance(error, sqlite3.Error):
+                raise UnavailableError(
+                    f"the store {self._path} failed: {error}",
+                    "nothing of this was acknowledged: mend the disc and start the same command again",
+                ) from error
             raise
-        self._db.execute("commit")
 
     # ---- rounds
 
@@ -231,8 +241,8 @@ class Store:
             )
 
     def counts(self, job: str) -> dict[str, int]:
-        """Exact figures of a job: updates_offered, _counted, _duplicate, _stale, _rejected, _unfinished, and
-        dropped_<reason> for messages."""
+        """Exact figures of a job: updates_offered, _counted, _abandoned (accepted, but their round was given
+        up), _duplicate, _stale, _rejected, _unfinished; and dropped_<reason> for messages."""
         statuses = Counter(
             dict(
                 self._db.execute(
@@ -240,12 +250,18 @@ class Store:
                 ).fetchall()
             )
         )
-        counted = self._db.execute("select count(*) from counted where job=?", (job,)).fetchone()[0]
+        accepted = self._db.execute("select count(*) from counted where job=?", (job,)).fetchone()[0]
+        abandoned = self._db.execute(
+            "select count(*) from counted join rounds on counted.job=rounds.job and round=number "
+            "where counted.job=? and phase='abandoned'",
+            (job,),
+        ).fetchone()[0]
         unfinished = self._db.execute("select count(*) from offers where job=?", (job,)).fetchone()[0]
         dropped = self._db.execute("select reason, n from dropped order by reason").fetchall()
         return {
             "updates_offered": sum(statuses.values()) + unfinished,
-            "updates_counted": counted,
+            "updates_counted": accepted - abandoned,
+            "updates_abandoned": abandoned,
             "updates_duplicate": statuses["duplicate"],
             "updates_stale": statuses["stale"],
             "updates_rejected": statuses["rejected"],

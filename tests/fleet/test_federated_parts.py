@@ -18,7 +18,7 @@ from lepton_fleet.store import Fenced, Store
 from lepton_fleet.strategy import Contribution, FedAvg
 from lepton_sdk.federated.update import write_parameters
 from lepton_sdk.wire.update import Offer, Receipt
-from lepton_targets.errors import BadInputError, UsageError
+from lepton_targets.errors import BadInputError, UnavailableError, UsageError
 
 SHA = bytes(32)
 
@@ -199,3 +199,23 @@ def test_broker_rules_keep_a_device_to_its_own_topics() -> None:
     assert "pattern write fl/v1/acme/dev/%u/up/+" in rules
     assert "pattern read fl/v1/acme/dev/%u/down/+" in rules
     assert "topic readwrite fl/v1/acme/#" in rules
+
+
+def test_updates_of_a_round_that_was_given_up_are_told_apart(tmp_path: Path) -> None:
+    store = Store(tmp_path / "rounds.sqlite")
+    given_up = Round("digits", 1, SHA, Policy(2, 2, 1.0, 60.0), Phase.ABANDONED, reason="too few")
+    with store.transaction():
+        store.save_round(given_up)
+        store.count(offer("a" * 16, b"1" * 16))
+    counts = store.counts("digits")
+    assert (counts["updates_counted"], counts["updates_abandoned"]) == (0, 1)
+
+
+def test_a_store_that_can_not_write_is_unavailable(tmp_path: Path) -> None:
+    store = Store(tmp_path / "rounds.sqlite")
+    with store.transaction():
+        pass
+    store._db.execute("pragma max_page_count=1")
+    with pytest.raises(UnavailableError, match="nothing of this was acknowledged"), store.transaction():
+        store.put_chunk(b"1" * 16, 0, bytes(1 << 20))
+    assert store.payload(b"1" * 16) == b""

@@ -254,7 +254,7 @@ class FederatedClient:
         self._downloader.fetch(
             task.base_model_sha256,
             goal,
-            timeout_s=FETCH_TIMEOUT_S,
+            timeout_s=min(FETCH_TIMEOUT_S, max(1.0, task.deadline_s)),
             max_bytes=MAX_MODEL_BYTES,
             stop=self._stop,
         )
