@@ -1,11 +1,12 @@
 """From a model file to a Relax module.
 
-source.py    which format the bytes are, by their content; the one entry, `import_model`
-tflite.py    TFLite (int8, float, dynamic range), with cures for three faults of TVM's importer
-onnx.py      ONNX float networks; parameters become inputs of the function where they are to be trained
-shape_arithmetic.py   what exporters compute from shapes, computed once the inputs' are fixed
-replaced.py  checks of trained weights that replace a model's own
-quiet.py     keeps TVM's own chatter out of the terminal
+source.py     which format the bytes are, by their content; the one entry, `import_model`
+tflite.py     TFLite (int8, float, dynamic range), with cures for three faults of TVM's importer
+onnx.py       ONNX networks, float or between QuantizeLinear and DequantizeLinear
+shape_arithmetic.py    what ONNX exporters compute from shapes, computed once the inputs' are fixed
+replaced.py   checks of trained weights that replace a model's own
+
+Float parameters become inputs of the function where they are to be trained.
 
 A module's `main` carries the attributes `num_input`, `output_names` and, for trainable parameters, `params`.
 """

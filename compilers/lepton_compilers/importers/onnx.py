@@ -1,4 +1,4 @@
-"""ONNX float networks → Relax, through TVM's importer with two cures.
+"""ONNX networks → Relax, through TVM's importer with two cures.
 
 1. Clip and Pad come as opaque kernels there, which nothing downstream can read; here they are Relax's own.
    Dropout, which does nothing at inference, is left out.
@@ -22,11 +22,11 @@ from onnx import numpy_helper
 from tvm import relax
 from tvm.relax.frontend.onnx.onnx_frontend import ONNXGraphImporter
 
-from lepton_compilers.importers.quiet import abandon, quiet
 from lepton_compilers.importers.replaced import check_names, replacement
 from lepton_compilers.importers.shape_arithmetic import fold_shape_arithmetic
 from lepton_compilers.importers.source import first_bytes
 from lepton_compilers.passes.graph import is_constant, number, value
+from lepton_compilers.quiet import abandon, quiet
 from lepton_targets.errors import BadInputError, LeptonError, UnsupportedOperatorError, nearest
 
 Array = npt.NDArray[Any]

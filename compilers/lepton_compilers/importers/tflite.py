@@ -21,9 +21,9 @@ from tvm import relax
 from tvm.relax.frontend.tflite import from_tflite
 from tvm.relax.frontend.tflite.tflite_frontend import OperatorConverter, get_pad_value
 
-from lepton_compilers.importers.quiet import abandon, quiet
 from lepton_compilers.importers.replaced import check_names, replacement
-from lepton_targets.errors import BadInputError, LeptonError, UnsupportedOperatorError, UsageError, nearest
+from lepton_compilers.quiet import abandon, quiet
+from lepton_targets.errors import BadInputError, LeptonError, UnsupportedOperatorError, nearest
 
 Array = npt.NDArray[Any]
 
@@ -64,11 +64,6 @@ def import_tflite(
     content: bytes, *, shapes: Mapping[str, tuple[int, ...]], trainable: bool, weights: Mapping[str, Array]
 ) -> Any:
     """The Relax module of a TFLite file. Raises BadInputError, UnsupportedOperatorError, UsageError."""
-    if trainable:
-        raise UsageError(
-            "a TFLite model can't be made trainable: its parameters are folded into its layers",
-            "train from the ONNX export of the same network",
-        )
     # A private copy: replaced weights are written into its buffers.
     owned = bytearray(content)
     try:
@@ -81,7 +76,7 @@ def import_tflite(
         subgraph = model.Subgraphs(0)
         _replace(model, subgraph, weights)
         _check_shapes(subgraph, shapes)
-        module = _imported(model)
+        main, parameters = _imported(model, trainable)
         outputs = [_tensor_name(subgraph, int(i)) for i in subgraph.OutputsAsNumpy()]
     except LeptonError:
         raise
@@ -94,32 +89,42 @@ def import_tflite(
             f"the TFLite model is truncated or damaged ({len(content)} bytes)",
             f"found: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no detail'}",
         ) from error
-    main = module["main"].without_attr("params").with_attr("output_names", outputs)
+    main = main.without_attr("params").with_attr("output_names", outputs)
+    if parameters:
+        main = main.with_attr("params", [tvm.runtime.tensor(array) for array in parameters.values()])
     return tvm.IRModule({"main": main})
 
 
-def _imported(model: Any) -> Any:
-    """TVM's import with the converter below."""
+def _imported(model: Any, trainable: bool) -> tuple[Any, dict[Any, Array]]:
+    """`main` as TVM imports it with the converter below, and its trainable parameters' values by variable."""
     converters: list[_Converter] = []
 
     def converter(*arguments: Any) -> _Converter:
-        converters.append(_Converter(*arguments))
+        converters.append(_Converter(*arguments, trainable=trainable))
         return converters[0]
 
     with quiet():
         try:
-            return from_tflite(model, op_converter=converter)
+            main = from_tflite(model, op_converter=converter)["main"]
         except BaseException:
             for begun in converters:
                 abandon(begun.bb)
             raise
+    parameters = converters[0].parameters
+    if not parameters:
+        return main, parameters
+    # TVM made a function of the inputs alone; the parameters stand free in its body.
+    whole = relax.Function([*main.params, *parameters], main.body, main.ret_ty, attrs=main.attrs)
+    return whole, parameters
 
 
 class _Converter(OperatorConverter):  # type: ignore[misc]
     """TVM's operator converter with the cures above."""
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
+    def __init__(self, *arguments: Any, trainable: bool = False) -> None:
+        super().__init__(*arguments)
+        self._trainable = trainable
+        self.parameters: dict[Any, Array] = {}
         self.convert_map["AVERAGE_POOL_2D"] = self._average_pool
 
     def check_unsupported_ops(self) -> None:
@@ -140,6 +145,8 @@ class _Converter(OperatorConverter):  # type: ignore[misc]
         for op in operators:
             if self.get_op_code_str(op) in WEIGHTED:
                 self._dequantise_dynamic_range(op)
+                if self._trainable:
+                    self._make_parameters(op)
 
     def convert_op_to_relax(self) -> None:
         """As TVM's, but each result is bound under its tensor's name at once."""
@@ -167,6 +174,21 @@ class _Converter(OperatorConverter):  # type: ignore[misc]
             scale = scale.reshape(extents)
         name = _tensor_name(self.subgraph, weight.tensor_idx)
         self.exp_tab.set_expr(name, relax.const((values * scale).astype(np.float32)))
+
+    def _make_parameters(self, op: Any) -> None:
+        """Float weights and biases become variables under their tensors' names."""
+        for tensor in self.get_input_tensors(op)[1:]:
+            name = _tensor_name(self.subgraph, tensor.tensor_idx)
+            constant = tensor.buffer is not None and tensor.buffer.DataLength() > 0
+            if (
+                constant
+                and tensor.tensor.Type() == tflite.TensorType.FLOAT32
+                and not self.exp_tab.has_expr(name)
+            ):
+                array = np.array(self.get_tensor_value(tensor), np.float32)
+                var = relax.Var(name, relax.TensorType(array.shape, "float32"))
+                self.parameters[var] = array
+                self.exp_tab.set_expr(name, var)
 
     def _average_pool(self, op: Any) -> Any:
         x, y = self.get_input_tensors(op)[0], self.get_output_tensors(op)[0]

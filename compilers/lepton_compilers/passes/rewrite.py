@@ -12,8 +12,8 @@ from typing import Any
 import tvm
 from tvm import relax
 
-from lepton_compilers.importers.quiet import abandon
 from lepton_compilers.passes.graph import Expr, Graph, Var, is_constant, is_var, operands
+from lepton_compilers.quiet import abandon
 
 Visitor = Callable[["Rewriter", Var, Expr], "Expr | None"]
 """(rewriter, old variable, its old definition) → the new expression, or None for "as it was"."""

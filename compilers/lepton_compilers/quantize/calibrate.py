@@ -10,9 +10,9 @@ import numpy.typing as npt
 import tvm
 from tvm import relax
 
-from lepton_compilers.importers.quiet import quiet
 from lepton_compilers.passes.graph import Var, bindings, dtype, shape
 from lepton_compilers.quantize.observers import MinMax
+from lepton_compilers.quiet import quiet
 from lepton_targets.errors import BadInputError, nearest
 
 Array = npt.NDArray[Any]

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lepton_compilers.front import program_from
-from lepton_targets.errors import BadInputError, LeptonError, UnsupportedOperatorError, UsageError
+from lepton_sdk.program.reference import Reference
+from lepton_targets.errors import BadInputError, LeptonError, UnsupportedOperatorError
 from support.evaluation_data import FLOAT_NETWORKS, committed_kws, mlperf_tiny
 from support.tflite_cut import with_operator
 
@@ -55,9 +56,26 @@ def test_shapes_are_the_files() -> None:
     assert program_from(KWS, shapes={"input_1": (1, 49, 10, 1)}).tensors["input_1"].shape == (1, 49, 10, 1)
 
 
-def test_training_asks_for_onnx() -> None:
-    with pytest.raises(UsageError, match="ONNX"):
-        program_from(KWS, trainable=True)
+def test_float_parameters_become_variables_and_come_back_as_weights() -> None:
+    content = mlperf_tiny(FLOAT_NETWORKS["vww"]).read_bytes()
+    trained = program_from(content, trainable=True)
+    assert len(trained.variables) == 2 * 28
+    x = np.random.default_rng(0).uniform(size=(1, 96, 96, 3)).astype(np.float32)
+    plain = program_from(content)
+    np.testing.assert_array_equal(Reference(trained).run([x])[0], Reference(plain).run([x])[0])
+    weights = {}
+    for variable in trained.variables:
+        value = trained.tensors[variable.tensor].value
+        assert value is not None
+        weights[variable.source_name] = (
+            value if variable.source_axes is None else value.transpose(variable.source_axes)
+        )
+    again = program_from(content, weights=weights)
+    np.testing.assert_array_equal(Reference(again).run([x])[0], Reference(plain).run([x])[0])
+
+
+def test_an_int8_model_has_nothing_to_train() -> None:
+    assert program_from(KWS, trainable=True).variables == ()
 
 
 def test_float_constants_are_replaced_by_tensor_name() -> None:

@@ -1,4 +1,4 @@
-"""Keep what TVM's importers say to themselves out of the user's terminal: it goes to the debug log."""
+"""Keep what TVM says to itself out of the user's terminal: it goes to the debug log."""
 
 from __future__ import annotations
 
