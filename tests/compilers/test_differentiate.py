@@ -17,6 +17,7 @@ from lepton_sdk.program.reference import Reference
 from lepton_sdk.program.training import Conv2dGradInput, Conv2dGradWeight, SgdMomentum
 from lepton_targets.errors import BadInputError, UnsupportedOperatorError, UsageError
 from support.float_networks import Network, everything_network, small_networks
+from support.torch_oracle import loss_and_gradients
 
 ZERO, ONE = np.zeros(1, np.float32), np.ones(1, np.float32)
 
@@ -39,10 +40,9 @@ def gradients(program: Program, features: np.ndarray, labels: np.ndarray) -> dic
 
 
 def assert_gradients_are_torchs(program: Program) -> None:
-    oracle = pytest.importorskip("support.torch_oracle")
-    pytest.importorskip("torch")
+    pytest.importorskip("torch", reason="PyTorch, the oracle, is not installed")
     features, labels = batch_for(program)
-    expected_loss, expected = oracle.loss_and_gradients(program, features, labels)
+    expected_loss, expected = loss_and_gradients(program, features, labels)
     (loss, _) = Reference(program).run([features, labels], "evaluate")
     np.testing.assert_allclose(loss, [expected_loss], rtol=1e-5)
     found = gradients(program, features, labels)
