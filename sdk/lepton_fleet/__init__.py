@@ -1,7 +1,7 @@
 """The server's side: rounds of federated learning, roll-outs of signed models, and the demo of both.
 
     round.py, rollout.py    pure state machines: event in, new state and actions out
-    aggregator.py           the driver of rounds: broker, durable store, strategy
+    aggregator.py           the driver of rounds; reception.py takes updates, store.py keeps them
     strategy.py             which devices, and how their updates become one model
     release.py              what is rolled out; demo/: the main job, end to end
     cli.py, fleet_cli.py    `lepton aggregator`, `lepton fleet`

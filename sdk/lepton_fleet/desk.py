@@ -50,15 +50,21 @@ class Desk:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All that happens inside becomes durable together, the round's state included."""
-        with self.store.transaction():
-            before = self.round
-            yield
-            if self.round is not before:
-                self.store.save_round(self.round)
-            if self._dropped:
-                self.store.add_dropped(self._dropped)
-                self._dropped.clear()
+        """All that happens inside becomes durable together, the round's state included; or none of it, and
+        then nobody is told of it."""
+        before = self.round
+        try:
+            with self.store.transaction():
+                yield
+                if self.round is not before:
+                    self.store.save_round(self.round)
+                if self._dropped:
+                    self.store.add_dropped(self._dropped)
+        except BaseException:
+            self.round = before
+            self._outbox.clear()
+            raise
+        self._dropped.clear()
 
     def step(self, event: rounds.Event) -> tuple[rounds.Action, ...]:
         """The machine's step: receipts are stored, actions wait in the outbox."""

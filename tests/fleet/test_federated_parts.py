@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 
 from lepton_fleet.aggregator_config import read_aggregator_config
 from lepton_fleet.broker import access_rules
+from lepton_fleet.desk import Desk, Letter
 from lepton_fleet.grants import Grants
-from lepton_fleet.round import Phase, Policy, Round
+from lepton_fleet.round import Phase, Policy, Round, UpdateCommitted
 from lepton_fleet.store import Fenced, Store
 from lepton_fleet.strategy import Contribution, FedAvg
 from lepton_sdk.federated.update import write_parameters
+from lepton_sdk.wire.topics import Topics
 from lepton_sdk.wire.update import Offer, Receipt
 from lepton_targets.errors import BadInputError, UnavailableError, UsageError
 
@@ -219,3 +221,24 @@ def test_a_store_that_can_not_write_is_unavailable(tmp_path: Path) -> None:
     with pytest.raises(UnavailableError, match="nothing of this was acknowledged"), store.transaction():
         store.put_chunk(b"1" * 16, 0, bytes(1 << 20))
     assert store.payload(b"1" * 16) == b""
+
+
+def test_what_did_not_become_durable_is_told_to_nobody(tmp_path: Path) -> None:
+    store = Store(tmp_path / "rounds.sqlite")
+    desk = Desk(store, Topics("acme"), "digits")
+    device, update_id = "a" * 16, b"1" * 16
+    desk.round = Round("digits", 1, SHA, Policy(1, 2, 1.0, 60.0), Phase.OPEN, selected=(device, "b" * 16))
+    with contextlib.suppress(ZeroDivisionError), desk.transaction():
+        desk.step(UpdateCommitted(device, update_id))
+        raise ZeroDivisionError("the machine stops here")
+    assert desk.take_outbox() == []
+    assert desk.round.counted == {}
+    assert store.receipt(device, update_id) is None
+
+    with desk.transaction():
+        desk.step(UpdateCommitted(device, update_id))
+    (letter, *_) = desk.take_outbox()
+    assert isinstance(letter, Letter)
+    assert isinstance(letter.message, Receipt)
+    assert letter.message.status == "accepted"
+    assert store.receipt(device, update_id) == ("accepted", "")
