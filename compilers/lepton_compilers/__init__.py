@@ -1,7 +1,7 @@
 """From a trained network to a signed bundle.
 
     importers/     TFLite, ONNX → a Relax module; passes/ tidy it, one file a pass, pipeline.py is the list
-    quantize/      calibration and quantisation of float networks; integerize.py → an exact Program
+    quantize/      calibration and quantisation of float networks; integerize/ → an exact Program
     differentiate.py   the training functions, by reverse mode over the Program's operations
     backends/      Program → code for one kind of target; kernels/ are the headers that code is made of
     golden.py, pack.py   proofs, then everything into a bundle; compile.py goes the whole way; cli.py
