@@ -166,7 +166,7 @@ def first_training(shop: Workshop, trainable: Path, examples: Examples) -> Path:
 
     trainer = Trainer(trainable, trust=[_public(shop.vendor_key)])
     trainer.fit(
-        examples.features, examples.labels, epochs=FIRST_EPOCHS, learning_rate=0.05, momentum=0.9, seed=0
+        examples.features, examples.labels, epochs=FIRST_EPOCHS, learning_rate=0.02, momentum=0.9, seed=0
     )
     base = shop.root / "first.safetensors"
     trainer.save_weights(base)
