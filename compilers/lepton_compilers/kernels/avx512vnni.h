@@ -66,6 +66,27 @@ LEPTON_KERNEL void requantise_pixels(uint8_t *y, const __m512i *sums, const int 
 
 /* ---- layout ---- */
 
+/* int8 [pixels][channels] to u8 [blocks][pixels][16], and back; padding channels become 128 */
+LEPTON_KERNEL void pack_u8(uint8_t *restrict x, uint8_t *restrict y, const int pixels, const int channels) {
+  LEPTON_LOOP for (int b = 0; b < (channels + 15) / 16; b++) {
+    const int n = LEPTON_MIN(16, channels - b * 16);
+    LEPTON_LOOP for (int p = 0; p < pixels; p++) {
+      const __m128i q = _mm_maskz_loadu_epi8((__mmask16)((1u << n) - 1), x + (ptrdiff_t)p * channels + b * 16);
+      _mm_storeu_si128((__m128i *)(y + ((ptrdiff_t)b * pixels + p) * 16), _mm_xor_si128(q, _mm_set1_epi8((char)0x80)));
+    }
+  }
+}
+LEPTON_KERNEL void unpack_u8(uint8_t *restrict x, uint8_t *restrict y, const int pixels, const int channels) {
+  LEPTON_LOOP for (int b = 0; b < (channels + 15) / 16; b++) {
+    const int n = LEPTON_MIN(16, channels - b * 16);
+    LEPTON_LOOP for (int p = 0; p < pixels; p++) {
+      const __m128i u = _mm_loadu_si128((const __m128i *)(x + ((ptrdiff_t)b * pixels + p) * 16));
+      _mm_mask_storeu_epi8(y + (ptrdiff_t)p * channels + b * 16, (__mmask16)((1u << n) - 1),
+                           _mm_xor_si128(u, _mm_set1_epi8((char)0x80)));
+    }
+  }
+}
+
 /* A blocked map with a border of `value` around it. */
 LEPTON_KERNEL void pad_map_u8(uint8_t *restrict x, uint8_t *restrict y, const int blocks, const int h, const int w,
                               const int top, const int bottom, const int left, const int right, const int value) {

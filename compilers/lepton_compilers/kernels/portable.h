@@ -73,37 +73,6 @@ LEPTON_KERNEL int32_t add_wrapped(const int32_t a, const int32_t b) { return (in
 
 LEPTON_KERNEL void copy_bytes(uint8_t *x, uint8_t *y, const int n) { __builtin_memcpy(y, x, (size_t)n); }
 
-/* int8 [pixels][channels] to u8 [blocks][pixels][16], and back */
-LEPTON_KERNEL void pack_u8(uint8_t *restrict x, uint8_t *restrict y, const int pixels, const int channels) {
-  if (pixels == 1) {
-    for (int c = 0; c < channels; c++) y[c] = x[c] ^ 0x80;
-    for (int c = channels; c % 16 != 0; c++) y[c] = 0;
-    return;
-  }
-  for (int b = 0; b < (channels + 15) / 16; b++) {
-    const int n = LEPTON_MIN(16, channels - b * 16);
-    for (int p = 0; p < pixels; p++) {
-      uint8_t *to = y + ((ptrdiff_t)b * pixels + p) * 16;
-      const uint8_t *from = x + (ptrdiff_t)p * channels + b * 16;
-      for (int l = 0; l < 16; l++) to[l] = l < n ? from[l] ^ 0x80 : 0;
-    }
-  }
-}
-LEPTON_KERNEL void unpack_u8(uint8_t *restrict x, uint8_t *restrict y, const int pixels, const int channels) {
-  if (pixels == 1) {
-    for (int c = 0; c < channels; c++) y[c] = x[c] ^ 0x80;
-    return;
-  }
-  for (int b = 0; b < (channels + 15) / 16; b++) {
-    const int n = LEPTON_MIN(16, channels - b * 16);
-    for (int p = 0; p < pixels; p++) {
-      const uint8_t *from = x + ((ptrdiff_t)b * pixels + p) * 16;
-      uint8_t *to = y + (ptrdiff_t)p * channels + b * 16;
-      for (int l = 0; l < n; l++) to[l] = from[l] ^ 0x80;
-    }
-  }
-}
-
 /* y = numpy.transpose of rank <= 6: extents of y, and for each axis of y its step in x, in elements */
 LEPTON_KERNEL void transpose(uint8_t *restrict x, uint8_t *restrict y, const int size, const int n0, const int n1,
                              const int n2, const int n3, const int n4, const int n5, const int s0, const int s1,
@@ -326,12 +295,16 @@ LEPTON_KERNEL void dequantize_int8(uint8_t *restrict x_, uint8_t *restrict y_, c
 
 /* 16 lanes whatever the machine's vectors are; loads need the alignment of a float. */
 typedef float float16_lanes __attribute__((vector_size(64), aligned(4)));
+/* pixels of a tile that is 1, 2 or 4 blocks of 16 channels wide; blocks that pay where there are enough */
 #if defined(__AVX512F__)
-#define LEPTON_FLOAT_PIXELS 12
+#define LEPTON_FLOAT_PIXELS(nb) ((nb) == 1 ? 16 : (nb) == 2 ? 12 : 5)
+#define LEPTON_FLOAT_BLOCKS(width) ((width) <= 4 ? 4 : 2)
 #elif defined(__AVX__) || defined(__aarch64__)
-#define LEPTON_FLOAT_PIXELS 4
+#define LEPTON_FLOAT_PIXELS(nb) ((nb) == 1 ? 6 : (nb) == 2 ? 3 : 1)
+#define LEPTON_FLOAT_BLOCKS(width) ((width) == 1 ? 4 : 1)
 #else
-#define LEPTON_FLOAT_PIXELS 2
+#define LEPTON_FLOAT_PIXELS(nb) ((nb) == 1 ? 2 : 1)
+#define LEPTON_FLOAT_BLOCKS(width) 1
 #endif
 
 LEPTON_KERNEL float16_lanes load_lanes(const float *x, const int n) {
@@ -363,37 +336,88 @@ LEPTON_KERNEL void pack_columns_float(uint8_t *restrict x_, uint8_t *restrict y_
         y[((ptrdiff_t)b * k + i) * 16 + l] = b * 16 + l < o ? x[((ptrdiff_t)b * 16 + l) * k + i] : 0.0f;
 }
 
-/* One tile: `pixels` neighbours of a row by `nb` blocks of 16 output channels; kernel columns kx0 to kx1 - 1
- * and rows ky0 to ky1 - 1 lie inside the map. from: the first pixel's input at kernel row and column 0. */
+/* The products of one kernel row and column: c channels of each pixel p0 to p1 - 1 of a tile. */
+LEPTON_KERNEL void conv2d_float_tap(float16_lanes *sum, const float *x, const float *column, const int c,
+                                    const int pixel, const int block, const int p0, const int p1, const int nb) {
+#pragma clang fp contract(fast)
+  for (int i = 0; i < c; i++) {
+    float16_lanes by[4];
+    LEPTON_UNROLL for (int b = 0; b < nb; b++) {
+      __builtin_memcpy(&by[b], column + (ptrdiff_t)b * block + (ptrdiff_t)i * 16, 64);
+    }
+    LEPTON_UNROLL for (int p = p0; p < p1; p++) {
+      const float value = x[(ptrdiff_t)p * pixel + i];
+      LEPTON_UNROLL for (int b = 0; b < nb; b++) sum[p * nb + b] += value * by[b];
+    }
+  }
+}
+
+/* One tile: `pixels` neighbours of a row by nb blocks of 16 output channels, `channels` of which exist; kernel rows
+ * ky0 to ky1 - 1 lie inside the map. from: the first pixel's input at kernel row and column 0, which is column `left` of
+ * the map; edge != 0: some taps lie beside the map and are left out. */
 LEPTON_KERNEL void conv2d_float_tile(const float *from, const float *weight, const float *bias, float *to, const int w,
                                      const int c, const int o, const int kh, const int kw, const int sw, const int dh,
                                      const int dw, const int pixels, const int nb, const int channels, const int ky0,
-                                     const int ky1, const int kx0, const int kx1, const float lo, const float hi) {
-#pragma clang fp contract(fast)
-  float16_lanes sum[16];
+                                     const int ky1, const int edge, const int left, const float lo, const float hi) {
+  float16_lanes sum[28];
+  const int block = kh * kw * c * 16;
   LEPTON_UNROLL for (int b = 0; b < nb; b++) {
     float16_lanes start = {0};
     if (bias) start = load_lanes(bias + b * 16, channels - b * 16);
     LEPTON_UNROLL for (int p = 0; p < pixels; p++) sum[p * nb + b] = start;
   }
-  for (int ky = ky0; ky < ky1; ky++)
-    for (int kx = kx0; kx < kx1; kx++) {
-      const float *x = from + ((ptrdiff_t)ky * dh * w + kx * dw) * c;
-      const float *by = weight + ((ptrdiff_t)ky * kw + kx) * c * 16;
-      for (int i = 0; i < c; i++) {
-        float16_lanes column[4];
-        LEPTON_UNROLL for (int b = 0; b < nb; b++) {
-          __builtin_memcpy(&column[b], by + ((ptrdiff_t)b * kh * kw * c + i) * 16, 64);
-        }
-        LEPTON_UNROLL for (int p = 0; p < pixels; p++) {
-          const float value = x[(ptrdiff_t)p * sw * c + i];
-          LEPTON_UNROLL for (int b = 0; b < nb; b++) sum[p * nb + b] += value * column[b];
-        }
+  for (int ky = ky0; ky < ky1; ky++) {
+    const float *row = from + (ptrdiff_t)ky * dh * w * c;
+    const float *column = weight + (ptrdiff_t)ky * kw * c * 16;
+    if (edge) {
+      LEPTON_UNROLL for (int kx = 0; kx < kw; kx++) {
+        const int at = left + kx * dw;
+        const int p0 = at < 0 ? (-at + sw - 1) / sw : 0;
+        const int p1 = at >= w ? 0 : LEPTON_MIN(pixels, (w - at + sw - 1) / sw);
+        if (p0 < p1)
+          conv2d_float_tap(sum, row + (ptrdiff_t)kx * dw * c, column + (ptrdiff_t)kx * c * 16, c, sw * c, block, p0, p1,
+                           nb);
       }
+    } else {
+      for (int kx = 0; kx < kw; kx++)
+        conv2d_float_tap(sum, row + (ptrdiff_t)kx * dw * c, column + (ptrdiff_t)kx * c * 16, c, sw * c, block, 0, pixels,
+                         nb);
     }
+  }
   LEPTON_UNROLL for (int p = 0; p < pixels; p++)
     LEPTON_UNROLL for (int b = 0; b < nb; b++)
       store_clamped(to + (ptrdiff_t)p * o + b * 16, sum[p * nb + b], channels - b * 16, lo, hi);
+}
+
+LEPTON_KERNEL void conv2d_float_panel(const float *x, const float *weight, const float *bias, float *y, const int h,
+                                      const int w, const int c, const int oh, const int ow, const int o, const int kh,
+                                      const int kw, const int sh, const int sw, const int pt, const int pl,
+                                      const int dh, const int dw, const int nb, const int channels, const float lo,
+                                      const float hi) {
+  const int tiles = (ow + LEPTON_FLOAT_PIXELS(nb) - 1) / LEPTON_FLOAT_PIXELS(nb);
+  const int width = (ow + tiles - 1) / tiles, reach = (kw - 1) * dw + 1;
+  /* tiles whose windows all lie inside the map, from the left and to the right */
+  const int first = LEPTON_MAX(0, (pl + width * sw - 1) / (width * sw));
+  const int whole = ow / width;
+  const int fitting = w + pl < reach ? 0 : ((w + pl - reach) / sw + 1) / width;
+  const int inner0 = LEPTON_MIN(first, whole), inner1 = LEPTON_MAX(inner0, LEPTON_MIN(fitting, whole));
+  for (int oy = 0; oy < oh; oy++) {
+    int ky0 = 0, ky1 = kh;
+    while (ky0 < kh && oy * sh - pt + ky0 * dh < 0) ky0++;
+    while (ky1 > ky0 && oy * sh - pt + (ky1 - 1) * dh >= h) ky1--;
+    const float *row = x + (((ptrdiff_t)oy * sh - pt) * w - pl) * c;
+    float *to = y + (ptrdiff_t)oy * ow * o;
+    LEPTON_UNROLL for (int t = 0; t < inner0; t++)
+      conv2d_float_tile(row + (ptrdiff_t)t * width * sw * c, weight, bias, to + (ptrdiff_t)t * width * o, w, c, o, kh, kw,
+                        sw, dh, dw, width, nb, channels, ky0, ky1, 1, t * width * sw - pl, lo, hi);
+    for (int t = inner0; t < inner1; t++)
+      conv2d_float_tile(row + (ptrdiff_t)t * width * sw * c, weight, bias, to + (ptrdiff_t)t * width * o, w, c, o, kh, kw,
+                        sw, dh, dw, width, nb, channels, ky0, ky1, 0, 0, lo, hi);
+    LEPTON_UNROLL for (int t = inner1; t < tiles; t++)
+      conv2d_float_tile(row + (ptrdiff_t)t * width * sw * c, weight, bias, to + (ptrdiff_t)t * width * o, w, c, o, kh, kw,
+                        sw, dh, dw, LEPTON_MIN(width, ow - t * width), nb, channels, ky0, ky1, 1, t * width * sw - pl, lo,
+                        hi);
+  }
 }
 
 /* weights [o/16][kh][kw][c][16]; has_bias == 0: b_ is not read */
@@ -404,45 +428,18 @@ LEPTON_KERNEL void conv2d_float(uint8_t *restrict x_, uint8_t *restrict w_, uint
   const float *x = (const float *)x_, *weight = (const float *)w_, *bias = (const float *)b_;
   const float lo = float_of_bits(lo_bits), hi = float_of_bits(hi_bits);
   float *y = (float *)y_;
-  const int wide = oh * ow == 1 ? LEPTON_MIN(4, (o + 15) / 16) : 1;
-  const int tile = LEPTON_MIN(LEPTON_FLOAT_PIXELS, ow);
-  /* columns whose whole window lies inside the map */
-  const int inside0 = LEPTON_MIN((pl + sw - 1) / sw, ow);
-  const int inside1 = w + pl < (kw - 1) * dw + 1 ? inside0
-                                                 : LEPTON_MAX(inside0, LEPTON_MIN(ow, (w + pl - (kw - 1) * dw - 1) / sw + 1));
-  for (int ob = 0; ob < o; ob += 16 * wide) {
-    const float *by = weight + (ptrdiff_t)ob * kh * kw * c;
-    const float *start = has_bias ? bias + ob : 0;
-    const int blocks = (LEPTON_MIN(o - ob, 16 * wide) + 15) / 16;
-    for (int oy = 0; oy < oh; oy++) {
-      int ky0 = 0, ky1 = kh;
-      while (ky0 < kh && oy * sh - pt + ky0 * dh < 0) ky0++;
-      while (ky1 > ky0 && oy * sh - pt + (ky1 - 1) * dh >= h) ky1--;
-      const float *row = x + ((ptrdiff_t)oy * sh - pt) * w * c;
-      float *to = y + (ptrdiff_t)oy * ow * o + ob;
-      int ox = 0;
-      while (ox < ow) {
-        const float *from = row + ((ptrdiff_t)ox * sw - pl) * c;
-        if (ox >= inside0 && ox + tile <= inside1 && blocks == 1) {
-          conv2d_float_tile(from, by, start, to + (ptrdiff_t)ox * o, w, c, o, kh, kw, sw, dh, dw, tile, 1, o - ob, ky0,
-                            ky1, 0, kw, lo, hi);
-          ox += tile;
-          continue;
-        }
-        int kx0 = 0, kx1 = kw;
-        while (kx0 < kw && ox * sw - pl + kx0 * dw < 0) kx0++;
-        while (kx1 > kx0 && ox * sw - pl + (kx1 - 1) * dw >= w) kx1--;
-        if (blocks == 4)
-          conv2d_float_tile(from, by, start, to + (ptrdiff_t)ox * o, w, c, o, kh, kw, sw, dh, dw, 1, 4, o - ob, ky0, ky1,
-                            kx0, kx1, lo, hi);
-        else
-          for (int b = 0; b < blocks; b++)
-            conv2d_float_tile(from, by + (ptrdiff_t)b * 16 * kh * kw * c, has_bias ? start + b * 16 : 0,
-                              to + (ptrdiff_t)ox * o + b * 16, w, c, o, kh, kw, sw, dh, dw, 1, 1, o - ob - b * 16, ky0,
-                              ky1, kx0, kx1, lo, hi);
-        ox++;
-      }
-    }
+  const int blocks = (o + 15) / 16, nb = LEPTON_MIN(blocks, LEPTON_FLOAT_BLOCKS(ow)), taps = kh * kw * c;
+  /* panels whose channels all exist, then what is left */
+  const int full = o / (nb * 16);
+  for (int panel = 0; panel < full; panel++) {
+    const int ob = panel * nb * 16;
+    conv2d_float_panel(x, weight + (ptrdiff_t)ob * taps, has_bias ? bias + ob : 0, y + ob, h, w, c, oh, ow, o, kh, kw, sh,
+                       sw, pt, pl, dh, dw, nb, nb * 16, lo, hi);
+  }
+  if (o > full * nb * 16) {
+    const int ob = full * nb * 16;
+    conv2d_float_panel(x, weight + (ptrdiff_t)ob * taps, has_bias ? bias + ob : 0, y + ob, h, w, c, oh, ow, o, kh, kw, sh,
+                       sw, pt, pl, dh, dw, (o - ob + 15) / 16, o - ob, lo, hi);
   }
 }
 

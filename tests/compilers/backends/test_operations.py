@@ -17,13 +17,13 @@ from support.programs import EXACT_CASES, FLOAT_CASES, Case, together
 
 # Shrinking compiles at every step; the failing operation is named in the message instead.
 SLOW = settings(
-    max_examples=3,
+    max_examples=2,
     deadline=None,
     derandomize=True,
     suppress_health_check=list(HealthCheck),
     phases=(Phase.explicit, Phase.reuse, Phase.generate),
 )
-CASES_A_LIBRARY = 12
+CASES_A_LIBRARY = 16
 
 
 @pytest.fixture(params=("x86-64", "x86-64-avx512vnni"))

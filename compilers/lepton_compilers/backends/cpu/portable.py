@@ -187,13 +187,19 @@ def _float_bias(op: Products, draft: Draft, instead: Place) -> tuple[Place, int]
 
 
 def emit_conv2d_float(op: Conv2d, draft: Draft) -> None:
-    """One call an image."""
+    """One call an image; the pixels of a 1 × 1 convolution are one row."""
     images = draft.tensors[op.x].shape[0]
     x, weight = draft.read(op.x), _float_weight(op, draft)
     bias, has_bias = _float_bias(op, draft, weight)
     y = draft.write(op.y).stepping(image_bytes(draft, op.y))
-    literals = (has_bias, *window(op, draft), *float_bounds(op.clamp))
-    draft.call("conv2d_float", x.stepping(image_bytes(draft, op.x)), weight, bias, y, *literals, times=images)
+    sliding = window(op, draft)
+    if draft.tensors[op.weight].shape[1:3] == op.stride == (1, 1) and not op.padding:
+        h, w, c, _, _, o, *rest = sliding
+        sliding = (1, h * w, c, 1, h * w, o, *rest)
+    literals = (has_bias, *sliding, *float_bounds(op.clamp))
+    draft.call(
+        "conv2d_float", x.stepping(image_bytes(draft, op.x)), weight, bias, y, *literals, times=images
+    )
 
 
 def emit_depthwise_float(op: DepthwiseConv2d, draft: Draft) -> None:
