@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lepton_sdk.samples import read_arrays
+from lepton_sdk.source_parameters import load as load_weights
 from lepton_targets.errors import BadInputError, MissingExtraError, UsageError
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from lepton_sdk.bundle import Bundle
 
 
@@ -70,7 +69,7 @@ def compile_command(
             shapes=dict(_shape(text) for text in shape or ()) or None,
             trainable=_trainable(trainable),
             batch=batch,
-            weights=_safetensors(weights) if weights else None,
+            weights=load_weights(weights) if weights else None,
             labels=_lines(labels) if labels else None,
             signing_key=sign,
             explain=passes,
@@ -163,17 +162,6 @@ def _is_tflite(model: Path) -> bool:
             return file.read(8)[4:] == b"TFL3"
     except OSError as error:
         raise BadInputError(f"cannot read the model {model}: {error.strerror}") from error
-
-
-def _safetensors(path: Path) -> dict[str, npt.NDArray[Any]]:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
-    try:
-        arrays: dict[str, npt.NDArray[Any]] = load(path.read_bytes())
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise BadInputError(f"cannot read {path} as safetensors: {error}") from error
-    return arrays
 
 
 def _lines(path: Path) -> list[str]:
