@@ -62,6 +62,7 @@ def pack(
                 v.trainable,
                 v.source_name,
                 v.source_axes,
+                v.source_shape,
             )
             for v in program.variables
         ),

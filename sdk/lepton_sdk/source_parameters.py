@@ -24,23 +24,28 @@ def source_name(spec: VariableSpec) -> str:
 
 
 def source_shape(spec: VariableSpec) -> tuple[int, ...]:
-    """The parameter's shape in the source model, but for axes of extent one (depthwise [C, 1, kh, kw])."""
+    """The parameter's shape in the source model."""
+    return spec.source_shape or _turned_shape(spec)
+
+
+def _turned_shape(spec: VariableSpec) -> tuple[int, ...]:
     return spec.shape if spec.source_axes is None else tuple(spec.shape[axis] for axis in spec.source_axes)
 
 
 def to_source(spec: VariableSpec, value: np.ndarray) -> np.ndarray:
     """A dense copy in the source model's shape."""
     turned = value if spec.source_axes is None else value.transpose(spec.source_axes)
-    return np.array(turned, order="C", copy=True)
+    return np.array(turned, order="C", copy=True).reshape(source_shape(spec))
 
 
 def from_source(spec: VariableSpec, value: np.ndarray) -> np.ndarray:
     """The source model's array in the program's shape (a view)."""
+    value = value.reshape(_turned_shape(spec))
     return value if spec.source_axes is None else value.transpose(np.argsort(spec.source_axes))
 
 
 def checked(specs: Mapping[str, VariableSpec], values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The values as float32 in source shapes, one for every name in `specs`; axes of extent one may differ.
+    """The values as float32 in source shapes, one for every name in `specs`.
 
     Raises BadInputError for missing or unknown names, wrong shapes or types, values that are not finite.
     """
@@ -62,9 +67,9 @@ def checked(specs: Mapping[str, VariableSpec], values: Mapping[str, np.ndarray])
         if value.dtype.kind != "f":
             raise BadInputError(f"parameter '{name}' is {value.dtype}; float32 is needed")
         wanted = source_shape(spec)
-        if [n for n in value.shape if n != 1] != [n for n in wanted if n != 1]:
+        if value.shape != wanted:
             raise BadInputError(f"parameter '{name}' has shape {value.shape}; expected {wanted}")
-        result[name] = value.reshape(wanted).astype(np.float32, copy=False)
+        result[name] = value.astype(np.float32, copy=False)
         if not np.isfinite(result[name]).all():
             raise BadInputError(f"parameter '{name}' holds NaN or infinity")
     return result

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """A GPU family. api: what its kernels are written in; architecture: the compiler's name, where it needs one."""
+    """A GPU family. api: what its kernels are written in; architecture: its name for the compiler, if needed."""
 
     name: str
     title: str

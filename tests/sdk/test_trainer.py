@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from lepton_compilers.compile import compile
@@ -13,6 +14,7 @@ from lepton_fleet.demo.network import small_cnn
 from lepton_sdk import Session, Trainer
 from lepton_sdk.trainer import Epoch
 from lepton_targets.errors import BadInputError, CheckFailedError, UsageError
+from support.onnx_networks import plain_cnn
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +25,6 @@ def digits() -> tuple[Examples, Examples]:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    import onnx
-
     path = tmp_path_factory.mktemp("model") / "digits.onnx"
     onnx.save(small_cnn(), path)
     return path
@@ -131,16 +131,19 @@ def test_loading_starts_the_momentum_anew(bundle: Path, digits: tuple[Examples, 
         np.testing.assert_array_equal(value, expected[name])
 
 
-def test_axes_of_extent_one_may_be_left_out_or_added(bundle: Path) -> None:
-    trainer = Trainer(bundle)
-    changed = {name: value + 1 for name, value in trainer.parameters().items()}
-    given = changed | {
-        "conv1.weight": changed["conv1.weight"][:, 0],
-        "dense2.bias": changed["dense2.bias"][None],
-    }
-    trainer.load_parameters(given)
-    for name, value in trainer.parameters().items():
-        np.testing.assert_array_equal(value, changed[name])
+def test_depthwise_weights_have_the_source_models_shape(tmp_path: Path) -> None:
+    model = tmp_path / "depthwise.onnx"
+    model.write_bytes(plain_cnn())
+    compile(model, "host", output=tmp_path / "trainable.lep", trainable="all", batch=4)
+    trainer = Trainer(tmp_path / "trainable.lep")
+    initializers = onnx.load_from_string(plain_cnn()).graph.initializer
+    source = {weight.name: onnx.numpy_helper.to_array(weight) for weight in initializers}
+    parameters = trainer.parameters()
+    assert parameters["dw.weight"].shape[1] == 1
+    for name, value in parameters.items():
+        np.testing.assert_array_equal(value, source[name])
+    trainer.load_parameters({name: value + 1 for name, value in parameters.items()})
+    np.testing.assert_array_equal(trainer.parameters()["dw.weight"], source["dw.weight"] + 1)
 
 
 def test_momentum_is_kept_only_when_asked(bundle: Path, digits: tuple[Examples, Examples]) -> None:

@@ -14,20 +14,16 @@ Array = npt.NDArray[Any]
 
 
 def replacement(name: str, given: Array, shape: tuple[int, ...]) -> Array:
-    """`given` as float32 of the source's shape.
-
-    Extents of one may be missing or extra (a depthwise weight is trained as [kh, kw, C] and listed in
-    ONNX as [C, 1, kh, kw]). Raises BadInputError for another shape, another kind, NaN or infinity.
-    """
+    """`given` as float32. Raises BadInputError for another shape than the source's, no floats, NaN, infinity."""
     array = np.asarray(given)
     if array.dtype.kind != "f":
         raise BadInputError(f"weight '{name}' is {array.dtype}; a float array is needed")
-    if [n for n in array.shape if n != 1] != [n for n in shape if n != 1]:
+    if array.shape != shape:
         raise BadInputError(f"weight '{name}' has shape {array.shape}; the model's has {shape}")
     if not np.isfinite(array).all():
         place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
         raise BadInputError(f"weight '{name}' holds {array[place]} at {place}; every value must be finite")
-    return np.ascontiguousarray(array.reshape(shape), np.float32)
+    return np.ascontiguousarray(array, np.float32)
 
 
 def check_names(given: Mapping[str, Array], known: Mapping[str, tuple[int, ...]]) -> None:

@@ -108,7 +108,9 @@ class Draft:
                 )
             return variable.tensor
         tensor = self.constant(what.parameter, what.values.astype(np.float32))
-        self._variables[what.parameter] = Variable(tensor, True, what.parameter, axes)
+        turned = what.values.shape if axes is None else tuple(what.values.shape[axis] for axis in axes)
+        shape = None if what.source_shape == turned else what.source_shape
+        self._variables[what.parameter] = Variable(tensor, True, what.parameter, axes, shape)
         return tensor
 
     def dequantised(self, expr: Expr) -> tuple[Var, Quantization] | None:

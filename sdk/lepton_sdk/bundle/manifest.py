@@ -64,7 +64,8 @@ class FunctionInterface(Record):
 class VariableSpec(Record):
     """A tensor that lives between calls.
 
-    source_name, source_axes: `transpose(value, source_axes)` is the source model's parameter of that name.
+    `transpose(value, source_axes).reshape(source_shape)` is the source model's parameter `source_name`; what
+    is None changes nothing.
     """
 
     name: str
@@ -73,6 +74,7 @@ class VariableSpec(Record):
     trainable: bool
     source_name: str | None = None
     source_axes: tuple[int, ...] | None = None
+    source_shape: tuple[int, ...] | None = None
 
     @property
     def nbytes(self) -> int:

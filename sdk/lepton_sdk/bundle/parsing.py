@@ -7,6 +7,7 @@ add keys that an older reader can do without.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -280,9 +281,12 @@ def _variable(f: Fields) -> VariableSpec:
         f.boolean("trainable"),
         None if f.is_null("source_name") else f.text("source_name"),
         None if f.is_null("source_axes") else f.integers("source_axes", 0, layout.RANK_LIMIT - 1),
+        None if f.is_null("source_shape") else f.integers("source_shape", 1, 1 << 31),
     )
     if variable.source_axes is not None and sorted(variable.source_axes) != list(range(len(variable.shape))):
         raise f.wrong("source_axes", f"an order of the {len(variable.shape)} axes")
+    if variable.source_shape is not None and math.prod(variable.source_shape) != math.prod(variable.shape):
+        raise f.wrong("source_shape", f"a shape of {math.prod(variable.shape)} elements")
     return _bounded(f, variable)
 
 

@@ -21,13 +21,15 @@ class Variable:
     """A tensor that lives between calls. Its first value stands in the tensor.
 
     source_name: the parameter's name in the source model, None for optimiser state.
-    source_axes: numpy.transpose(value, source_axes) is the source model's array; None where they are equal.
+    source_axes, source_shape: numpy.transpose(value, source_axes).reshape(source_shape) is the source model's
+    array; either is None where it changes nothing.
     """
 
     tensor: TensorId
     trainable: bool = False
     source_name: str | None = None
     source_axes: tuple[int, ...] | None = None
+    source_shape: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -167,6 +167,7 @@ def _program(table: Mapping[str, Any], blob: memoryview) -> Program:
             bool(entry["trainable"]),
             entry["source_name"],
             tuple(entry["source_axes"]) if entry["source_axes"] is not None else None,
+            tuple(entry["source_shape"]) if entry["source_shape"] is not None else None,
         )
         for entry in table["variables"]
     )

@@ -171,9 +171,8 @@ def test_a_variables_value_comes_back_as_weights() -> None:
     for variable in trained.variables:
         value = trained.tensors[variable.tensor].value
         assert value is not None
-        weights[variable.source_name] = (
-            value if variable.source_axes is None else value.transpose(variable.source_axes)
-        )
+        turned = value.transpose(variable.source_axes or range(value.ndim))
+        weights[variable.source_name] = turned.reshape(variable.source_shape or turned.shape)
     x = np.random.default_rng(2).normal(size=(1, 1, 8, 8)).astype(np.float32)
     found = Reference(program_from(content, weights=weights)).run([x])[0]
     assert np.abs(found - evaluate(plain_cnn(seed=1), x)).max() <= 1e-5

@@ -67,9 +67,8 @@ def test_float_parameters_become_variables_and_come_back_as_weights() -> None:
     for variable in trained.variables:
         value = trained.tensors[variable.tensor].value
         assert value is not None
-        weights[variable.source_name] = (
-            value if variable.source_axes is None else value.transpose(variable.source_axes)
-        )
+        turned = value.transpose(variable.source_axes or range(value.ndim))
+        weights[variable.source_name] = turned.reshape(variable.source_shape or turned.shape)
     again = program_from(content, weights=weights)
     np.testing.assert_array_equal(Reference(again).run([x])[0], Reference(plain).run([x])[0])
 
