@@ -129,12 +129,16 @@ def windows(
 ) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int], Padding, tuple[int, int]]:
     """(size, kernel, stride, padding, dilation) with at least one output, no window all padding."""
     sides = []
-    common = draw(st.sampled_from(((3, 3), (1, 1), None)))
+    common = draw(st.sampled_from((3, 3, 1, None)))
+    step = draw(st.sampled_from((1, 1, 2)))
     for axis in range(2):
-        k = common[axis] if common else draw(st.integers(1, kernel))
-        before, after = draw(st.integers(0, k - 1)), draw(st.integers(0, k - 1))
+        k = common or draw(st.integers(1, kernel))
+        widest = st.integers(0, 1 if common and draw(st.booleans()) else k - 1).map(
+            lambda n, k=k: min(n, k - 1)
+        )
+        before, after = draw(widest), draw(widest)
         n = draw(st.integers(max(1, k - min(before, after)), size if axis else size // 2))
-        sides.append((n, k, draw(st.sampled_from((1, 1, 2, 3))), before, after))
+        sides.append((n, k, step if common else draw(st.integers(1, 3)), before, after))
     (h, kh, sh, top, bottom), (w, kw, sw, left, right) = sides
     dilation = (1, 1)
     if draw(st.integers(0, 5)) == 0 and kh > 1 and kw > 1:

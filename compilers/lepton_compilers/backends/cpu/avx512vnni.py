@@ -54,43 +54,30 @@ Int8Array = npt.NDArray[np.int8]
 
 
 def _few_channels(op: Conv2d, t: Tensors) -> Answer:
-    answer = int8_products(op, t)
-    if isinstance(answer, No):
-        return answer
     few = t[op.x].shape[3] <= FEW_CHANNELS and op.dilation[1] == 1
-    return when(few, f"more than {FEW_CHANNELS} input channels")
+    return int8_products(op, t) if few else No(f"more than {FEW_CHANNELS} input channels")
 
 
 def _pointwise(op: Conv2d, t: Tensors) -> Answer:
-    answer = int8_products(op, t)
-    if isinstance(answer, No):
-        return answer
-    plain = t[op.weight].shape[1:3] == (1, 1) and op.stride == (1, 1) and not op.padding
-    return when(plain, "a kernel other than 1 × 1 at stride 1")
+    plain = t[op.weight].shape[1:3] == op.stride == (1, 1) and not op.padding
+    return int8_products(op, t) if plain else No("a kernel other than 1 × 1 at stride 1")
 
 
 def _three_by_three(op: Conv2d | DepthwiseConv2d, t: Tensors) -> Answer:
-    answer = int8_products(op, t)
-    if isinstance(answer, No):
-        return answer
     shape = t[op.weight].shape
     kernel = shape[1:3] if isinstance(op, Conv2d) else shape[:2]
-    strides = op.stride in ((1, 1), (2, 2)) and op.dilation == (1, 1)
-    return when(kernel == (3, 3) and strides, "a kernel other than 3 × 3 at stride 1 or 2")
-
-
-def _one_to_one(op: DepthwiseConv2d, t: Tensors) -> Answer:
-    return when(t[op.x].shape[3] == t[op.y].shape[3], "several output channels an input channel")
-
-
-def _depthwise3x3(op: DepthwiseConv2d, t: Tensors) -> Answer:
-    answer = _one_to_one(op, t)
-    return answer if isinstance(answer, No) else _three_by_three(op, t)
+    fits = kernel == (3, 3) and op.stride in ((1, 1), (2, 2)) and op.dilation == (1, 1)
+    return int8_products(op, t) if fits else No("a kernel other than 3 × 3 at stride 1 or 2")
 
 
 def _depthwise(op: DepthwiseConv2d, t: Tensors) -> Answer:
-    answer = _one_to_one(op, t)
-    return answer if isinstance(answer, No) else int8_products(op, t)
+    single = t[op.x].shape[3] == t[op.y].shape[3]
+    return int8_products(op, t) if single else No("several output channels an input channel")
+
+
+def _depthwise3x3(op: DepthwiseConv2d, t: Tensors) -> Answer:
+    answer = _three_by_three(op, t)
+    return answer if isinstance(answer, No) else _depthwise(op, t)
 
 
 def _int8_add(op: Add, t: Tensors) -> Answer:
@@ -121,11 +108,11 @@ def _weight(op: Products, draft: Draft) -> Int8Array:
 
 def _sums(op: Products, draft: Draft) -> tuple[Place, Place]:
     """Bias for u8 inputs, bias − (zx + 128)·Σw modulo 2^32, and multipliers; both padded to 16 channels."""
-    weight = _weight(op, draft).astype(np.int64)
+    weight = _weight(op, draft)
     axes = (0, 1) if isinstance(op, DepthwiseConv2d) else tuple(range(1, weight.ndim))
     bias = draft.value(op.bias) if op.bias else None
     start = np.zeros(1, np.int64) if bias is None else bias.astype(np.int64)
-    total = start - (draft.tensors[op.x].zero_point + 128) * weight.sum(axes)
+    total = start - (draft.tensors[op.x].zero_point + 128) * weight.sum(axes, dtype=np.int64)
     multiplier = draft.value(op.multiplier or "")
     assert multiplier is not None  # accepted
     factors = np.broadcast_to(multiplier, total.shape).astype(np.float32)

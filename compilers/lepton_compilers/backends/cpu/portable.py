@@ -197,9 +197,7 @@ def emit_conv2d_float(op: Conv2d, draft: Draft) -> None:
         h, w, c, _, _, o, *rest = sliding
         sliding = (1, h * w, c, 1, h * w, o, *rest)
     literals = (has_bias, *sliding, *float_bounds(op.clamp))
-    draft.call(
-        "conv2d_float", x.stepping(image_bytes(draft, op.x)), weight, bias, y, *literals, times=images
-    )
+    draft.call("conv2d_float", x.stepping(image_bytes(draft, op.x)), weight, bias, y, *literals, times=images)
 
 
 def emit_depthwise_float(op: DepthwiseConv2d, draft: Draft) -> None:

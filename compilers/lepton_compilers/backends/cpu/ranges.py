@@ -18,9 +18,10 @@ def accumulator_bounds(
     """Least and greatest Σ (x − zx)·w + bias of every output channel, int64 [C]; weights are constant."""
     value = t[op.weight].value
     assert value is not None
-    weight = value.astype(np.int64)
+    weight = np.asarray(value, np.int8)
     axes = (0, 1) if isinstance(op, DepthwiseConv2d) else tuple(range(1, weight.ndim))
-    positive, negative = np.maximum(weight, 0).sum(axes), np.minimum(weight, 0).sum(axes)
+    positive = np.maximum(weight, 0).sum(axes, dtype=np.int64)
+    negative = np.minimum(weight, 0).sum(axes, dtype=np.int64)
     low, high = -128 - t[op.x].zero_point, 127 - t[op.x].zero_point
     bias = t[op.bias].value if op.bias else None
     start = np.zeros(1, np.int64) if bias is None else bias.astype(np.int64)
