@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """A GPU family. api: what its kernels are written in; architecture: its name for the compiler, if needed."""
+    """A GPU family. api: what its kernels are written in; architecture: the compiler's name of it."""
 
     name: str
     title: str

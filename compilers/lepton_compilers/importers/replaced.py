@@ -14,7 +14,7 @@ Array = npt.NDArray[Any]
 
 
 def replacement(name: str, given: Array, shape: tuple[int, ...]) -> Array:
-    """`given` as float32. Raises BadInputError for another shape than the source's, no floats, NaN, infinity."""
+    """`given` as float32. Raises BadInputError for a shape not the source's, no floats, NaN, infinity."""
     array = np.asarray(given)
     if array.dtype.kind != "f":
         raise BadInputError(f"weight '{name}' is {array.dtype}; a float array is needed")
