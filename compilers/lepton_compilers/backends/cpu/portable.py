@@ -1,4 +1,4 @@
-"""The rows that every CPU has: dense tensors, kernels/portable.h."""
+"""The rows that every CPU has: dense tensors, kernels/portable.h. What only moves bytes: movement.py."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from lepton_compilers.backends.answers import Answer, No, Yes, when
+from lepton_compilers.backends.answers import Answer, No, when
+from lepton_compilers.backends.cpu import movement
 from lepton_compilers.backends.cpu.draft import Draft
 from lepton_compilers.backends.cpu.lowering import Lowering, Rows
 from lepton_compilers.backends.cpu.packing import float_bits, float_columns
@@ -24,13 +25,10 @@ from lepton_sdk.program.operations import (
     DepthwiseConv2d,
     Dequantize,
     MaxPool2d,
-    Pad,
     Quantize,
     Relu,
-    Reshape,
     Softmax,
     Table,
-    Transpose,
 )
 
 Products = Conv2d | DepthwiseConv2d | Dense
@@ -80,18 +78,6 @@ def both_typed(dtype: str) -> Callable[[Any, Tensors], Answer]:
 def quantised_pool(op: AveragePool2d, t: Tensors) -> Answer:
     """int8 mean; scales are those of the tensors."""
     return typed(t, "int8", op.x, op.y)
-
-
-def bytes_moved(op: Reshape | Transpose | Pad, t: Tensors) -> Answer:
-    """Any type of at most 8 bytes, rank at most 6."""
-    return when(
-        len(t[op.x].shape) <= 6 and t[op.x].dtype == t[op.y].dtype, "a rank above 6, or a change of type"
-    )
-
-
-def always(op: object, t: Tensors) -> Answer:
-    """Every form of the operation."""
-    return Yes()
 
 
 # What is emitted
@@ -321,40 +307,6 @@ def emit_clamp_float(op: ClampTo, draft: Draft) -> None:
     draft.call("clamp_to_float", x, y, draft.tensors[op.y].size, *float_bounds(op.clamp))
 
 
-def emit_reshape(op: Reshape, draft: Draft) -> None:
-    """No bytes move."""
-    draft.rename(op.x, op.y)
-
-
-def _steps(shape: Sequence[int]) -> list[int]:
-    """Elements between neighbours along each axis of a dense array."""
-    return [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
-
-
-def _six(values: Sequence[int], fill: int) -> tuple[int, ...]:
-    return (*[fill] * (6 - len(values)), *values)
-
-
-def emit_transpose(op: Transpose, draft: Draft) -> None:
-    """Element by element in the output's order."""
-    x, y = draft.tensors[op.x], draft.tensors[op.y]
-    steps = [_steps(x.shape)[axis] for axis in op.axes]
-    source, size = draft.read(op.x), np.dtype(x.dtype).itemsize
-    draft.call("transpose", source, draft.write(op.y), size, *_six(y.shape, 1), *_six(steps, 0))
-
-
-def emit_pad(op: Pad, draft: Draft) -> None:
-    """Fill the border's value everywhere, then place x."""
-    x, y = draft.tensors[op.x], draft.tensors[op.y]
-    size, steps = np.dtype(x.dtype).itemsize, _steps(y.shape)
-    content = np.asarray(op.value).astype(x.dtype).tobytes().ljust(8, b"\0")
-    low, high = (int(half) for half in np.frombuffer(content, np.int32))
-    corner = sum(before * step for before, step in zip(op.before, steps)) * size
-    source, target = draft.read(op.x), draft.write(op.y)
-    draft.call("fill", target, size, low, high, y.size)
-    draft.call("place", source, target + corner, size, *_six(x.shape, 1), *_six(steps, 0))
-
-
 def emit_quantize(op: Quantize, draft: Draft) -> None:
     """Element by element."""
     y = draft.tensors[op.y]
@@ -406,9 +358,7 @@ LOWERINGS: Rows = {
     Table: (Lowering(_INT8, emit_table),),
     Relu: (Lowering(_FLOAT, emit_relu),),
     ClampTo: (Lowering(_INT8, emit_clamp_int8), Lowering(_FLOAT, emit_clamp_float)),
-    Reshape: (Lowering(always, emit_reshape),),
-    Transpose: (Lowering(bytes_moved, emit_transpose),),
-    Pad: (Lowering(bytes_moved, emit_pad),),
     Quantize: (Lowering(_float_to_int8, emit_quantize),),
     Dequantize: (Lowering(_int8_to_float, emit_dequantize),),
+    **movement.LOWERINGS,
 }
