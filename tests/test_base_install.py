@@ -12,6 +12,8 @@ import pytest
 from support.command_line import lepton
 from support.evaluation_data import ROOT, committed_kws
 
+pytestmark = pytest.mark.xdist_group("base_install")
+
 HEAVY = ("tvm", "onnx", "torch", "tflite", "ai_edge_litert", "sklearn", "ziglang", "amqtt", "serial")
 
 

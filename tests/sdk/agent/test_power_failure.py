@@ -75,7 +75,12 @@ def test_power_fails_at_every_arrow(
     assert slot is not None
     assert Bundle.open(slots.bundle(slot)).verify_signature(workshop.trust)
     third = workshop.agent(probe=probe)
-    run_until(third, lambda: third.record.sequence == 2 and third.phase in AT_REST)
+
+    def settled() -> bool:
+        """At rest, and the act that the record promises is done: the floor lies on the disc."""
+        return third.record.sequence == 2 and third.phase in AT_REST and slots.floor == third.record.floor
+
+    run_until(third, settled)
     active = third.record.active
     assert active is not None
     assert (active.counter, third.record.floor, slots.floor) == ((2, 2, 2) if well else (1, 1, 1))
