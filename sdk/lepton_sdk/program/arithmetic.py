@@ -85,7 +85,8 @@ def softmax(x: Int8, table: Float32) -> Int8:
 
 def quantize(x: Float32, scale: float, zero_point: int) -> Int8:
     """clamp(rne(x · float32(1 / scale)) + zero point); NaN becomes the zero point."""
-    product = x * (np.float32(1) / np.float32(scale))
+    with np.errstate(over="ignore"):  # infinity saturates as it should
+        product = x * (np.float32(1) / np.float32(scale))
     product = np.where(np.isnan(product), np.float32(0), product)
     rounded = np.rint(np.clip(product, -1048576.0, 1048576.0)).astype(np.int32)
     return _saturated(rounded + zero_point, -128, 127)
