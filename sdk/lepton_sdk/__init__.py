@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lepton_sdk.federated.client import FederatedClient
     from lepton_sdk.session import Session
     from lepton_sdk.trainer import Trainer
-    from lepton_sdk.wire.transport import MqttTransport
+    from lepton_sdk.wire.mqtt import MqttTransport
     from lepton_targets.errors import LeptonError
 
 __version__ = "0.1.0"
@@ -30,7 +30,7 @@ _HOMES = {
     "Session": "lepton_sdk.session",
     "Trainer": "lepton_sdk.trainer",
     "FederatedClient": "lepton_sdk.federated.client",
-    "MqttTransport": "lepton_sdk.wire.transport",
+    "MqttTransport": "lepton_sdk.wire.mqtt",
     "DeviceAgent": "lepton_sdk.agent.agent",
     "LeptonError": "lepton_targets.errors",
 }

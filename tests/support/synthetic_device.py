@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from lepton_sdk.federated.client import FederatedClient
 from lepton_sdk.wire.identity import Identity
-from lepton_sdk.wire.transport import MqttTransport
+from lepton_sdk.wire.mqtt import MqttTransport
 from support.federation import JOB, TENANT, training
 
 

@@ -1,4 +1,4 @@
-"""What carries topics: the Protocol that the drivers know, and the one over a real broker.
+"""What carries topics: the Protocol that the drivers know; mqtt.py and loopback.py keep it.
 
 A delivery is acknowledged by hand, after whatever it brought is durable. Publishing promises nothing:
 what must arrive is sent again by timers until a receipt names it.
@@ -8,10 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
-
-if TYPE_CHECKING:
-    from lepton_sdk.wire.mqtt import MqttTransport
+from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +51,3 @@ class Transport(Protocol):
 
     @property
     def connected(self) -> bool: ...
-
-
-def __getattr__(name: str) -> Any:
-    if name == "MqttTransport":
-        from lepton_sdk.wire.mqtt import MqttTransport
-
-        return MqttTransport
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-__all__ = ["ConnectionCallback", "Delivery", "DeliveryCallback", "MqttTransport", "Transport"]

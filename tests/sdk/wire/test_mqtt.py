@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from lepton_fleet.broker import EmbeddedBroker
-from lepton_sdk.wire.transport import Delivery, MqttTransport
+from lepton_sdk.wire.mqtt import MqttTransport
+from lepton_sdk.wire.transport import Delivery
 from lepton_targets.errors import UnavailableError
 
 
@@ -92,6 +93,25 @@ def test_the_last_will_speaks_for_who_vanished(broker: EmbeddedBroker) -> None:
     assert eventually(lambda: (b"gone", False) in told)
     for transport in (twin, device, watcher):
         transport.close()
+
+
+def test_all_that_was_published_before_the_end_arrives(broker: EmbeddedBroker) -> None:
+    seen: list[bytes] = []
+
+    def take(delivery: Delivery) -> None:
+        seen.append(delivery.payload)
+        delivery.acknowledge()
+
+    watcher, sender = MqttTransport(broker.host, broker.port), MqttTransport(broker.host, broker.port)
+    watcher.subscribe("a/+", take)
+    watcher.start(5.0)
+    sender.start(5.0)
+    for number in range(500):
+        sender.publish("a/b", str(number).encode())
+    sender.close()
+    assert eventually(lambda: len(seen) >= 500)
+    assert seen == [str(number).encode() for number in range(500)]
+    watcher.close()
 
 
 def test_no_broker_is_an_error_that_says_where(broker: EmbeddedBroker) -> None:
