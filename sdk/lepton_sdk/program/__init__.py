@@ -4,7 +4,8 @@ tensors.py      names, shapes, types, quantisation of what operations read and w
 operations.py   the typed operations of inference; training.py: those of gradients and updates
 program.py      functions, variables, and the checks that make a Program trustworthy
 arithmetic.py   the integer arithmetic that every target reproduces byte for byte
-reference.py    one numpy rule an operation: the specification of the bits
+reference.py    one numpy rule an operation: the specification of the bits;
+                reference_training.py those of training; rule.py what a rule is
 serialize.py    the deterministic bytes inside a bundle; table.py: the printed form
 """
 

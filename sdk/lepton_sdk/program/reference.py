@@ -6,11 +6,9 @@ int32 only where the compiler has proven that int32 holds them. Float rules comp
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from lepton_sdk.program import arithmetic
 from lepton_sdk.program.operations import (
@@ -32,28 +30,10 @@ from lepton_sdk.program.operations import (
     Transpose,
 )
 from lepton_sdk.program.program import Program
-from lepton_sdk.program.tensors import Clamp, Padding, Tensor, TensorId, Tensors
+from lepton_sdk.program.reference_training import TRAINING_RULES
+from lepton_sdk.program.rule import Array, Rule, Values, windows
+from lepton_sdk.program.tensors import Clamp, Tensor, TensorId, Tensors
 from lepton_targets.errors import BadInputError
-
-Array = npt.NDArray[Any]
-Values = Mapping[TensorId, Array]
-Rule = Callable[[Any, Values, Tensors], tuple[Array, ...]]
-
-
-def windows(
-    x: Array,
-    kernel: tuple[int, int],
-    stride: tuple[int, int],
-    padding: Padding,
-    dilation: tuple[int, int],
-    fill: float,
-) -> Array:
-    """View [N, OH, OW, C, KH, KW] of every window of an NHWC array, the border filled with `fill`."""
-    border = ((0, 0), (padding.top, padding.bottom), (padding.left, padding.right), (0, 0))
-    padded = np.pad(x, border, constant_values=fill)
-    reach = ((kernel[0] - 1) * dilation[0] + 1, (kernel[1] - 1) * dilation[1] + 1)
-    view = np.lib.stride_tricks.sliding_window_view(padded, reach, axis=(1, 2))
-    return view[:, :: stride[0], :: stride[1], :, :: dilation[0], :: dilation[1]]
 
 
 def _bounds(clamp: Clamp | None) -> tuple[int, int]:
@@ -192,7 +172,7 @@ def _dequantize(op: Dequantize, v: Values, t: Tensors) -> tuple[Array, ...]:
     return (arithmetic.dequantize(v[op.x], float(t[op.x].scale), t[op.x].zero_point),)
 
 
-INFERENCE_RULES: Mapping[type[Operation], Rule] = {
+RULES: Mapping[type[Operation], Rule] = {
     Conv2d: _conv2d,
     DepthwiseConv2d: _depthwise,
     Dense: _dense,
@@ -208,14 +188,8 @@ INFERENCE_RULES: Mapping[type[Operation], Rule] = {
     Pad: _pad,
     Quantize: _quantize,
     Dequantize: _dequantize,
+    **TRAINING_RULES,
 }
-
-
-def rules() -> Mapping[type[Operation], Rule]:
-    """Every rule: inference here, training in reference_training."""
-    from lepton_sdk.program.reference_training import TRAINING_RULES
-
-    return {**INFERENCE_RULES, **TRAINING_RULES}
 
 
 class Reference:
@@ -224,7 +198,6 @@ class Reference:
     def __init__(self, program: Program) -> None:
         self.program = program
         self.variables: dict[TensorId, Array] = {}
-        self._rules = rules()
         self.reset()
 
     def reset(self) -> None:
@@ -251,7 +224,7 @@ class Reference:
         for name, array in zip(body.inputs, inputs):
             values[name] = _checked(tensors[name], np.asarray(array))
         for op in body.operations:
-            results = self._rules[type(op)](op, values, tensors)
+            results = RULES[type(op)](op, values, tensors)
             for name, result in zip((*op.outputs, *op.updates), results, strict=True):
                 values[name] = result
             self.variables.update({name: values[name] for name in op.updates})

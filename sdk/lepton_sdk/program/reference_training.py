@@ -7,13 +7,11 @@ padded map, so that stride, padding and dilation are slices and nothing else.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from lepton_sdk.program.operations import Operation
-from lepton_sdk.program.reference import Rule, windows
+from lepton_sdk.program.rule import Array, Rule, Values, windows
 from lepton_sdk.program.tensors import Padding, Tensors
 from lepton_sdk.program.training import (
     AveragePool2dGrad,
@@ -32,8 +30,6 @@ from lepton_sdk.program.training import (
     SoftmaxCrossEntropyGrad,
 )
 
-Array = npt.NDArray[Any]
-Values = Mapping[str, Array]
 Pair = tuple[int, int]
 
 
