@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from lepton_compilers.tape import Tape
 from lepton_sdk.program import Function, TensorId
 from lepton_sdk.program.operations import Reshape, Softmax
 from lepton_sdk.program.training import SoftmaxCrossEntropy
 from lepton_targets.errors import BadInputError
-
-if TYPE_CHECKING:
-    from lepton_compilers.differentiate import Tape
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +21,7 @@ class Ends:
     scores: TensorId
 
 
-LossRule = Callable[["Tape", Function], Ends]
+LossRule = Callable[[Tape, Function], Ends]
 
 
 def before_softmax(forward: Function) -> Function:
