@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
+from lepton_compilers.passes.record import PassRecord
 from lepton_sdk.program import Program
 from lepton_targets.errors import UsageError
 
@@ -26,7 +27,7 @@ def program_from(
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     trainable: bool = False,
     weights: Arrays | None = None,
-    explain: list[Any] | None = None,
+    explain: list[PassRecord] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Program:
     """The Program of a TFLite or ONNX model, with one function, `infer`.
@@ -44,7 +45,7 @@ def program_from(
 
     from lepton_compilers.importers.source import import_model, read_model
     from lepton_compilers.integerize import integerize
-    from lepton_compilers.passes.pipeline import PassRecord, front_half, run_passes
+    from lepton_compilers.passes.pipeline import front_half, run_passes
 
     content = read_model(model)
     start = time.perf_counter()

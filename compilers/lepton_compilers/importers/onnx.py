@@ -24,7 +24,6 @@ from tvm.relax.frontend.onnx.onnx_frontend import ONNXGraphImporter
 
 from lepton_compilers.importers.replaced import check_names, replacement
 from lepton_compilers.importers.shape_arithmetic import fold_shape_arithmetic
-from lepton_compilers.importers.source import first_bytes
 from lepton_compilers.passes.graph import is_constant, number, value
 from lepton_compilers.quiet import abandon, quiet
 from lepton_targets.errors import BadInputError, LeptonError, UnsupportedOperatorError, nearest
@@ -173,17 +172,16 @@ def _pad(name: str, inputs: Any, attrs: dict[str, Any]) -> Any:
 
 
 def _parsed(content: bytes) -> Any:
+    found = f"{len(content)} bytes that begin {content[:8].hex(' ')}"
     try:
         model = onnx.load_model_from_string(content)
     except DecodeError as error:
         raise BadInputError(
-            f"this is no model, or a truncated one: {len(content)} bytes that begin {first_bytes(content)}",
-            "accepted: a TFLite file or an ONNX file",
+            f"this is no model, or a truncated one: {found}", "accepted: a TFLite file or an ONNX file"
         ) from error
     if not model.graph.node or not model.graph.output:
         raise BadInputError(
-            f"this is no model: {len(content)} bytes that begin {first_bytes(content)} hold no ONNX graph",
-            "accepted: a TFLite file or an ONNX file",
+            f"this is no model: {found} hold no ONNX graph", "accepted: a TFLite file or an ONNX file"
         )
     for initializer in model.graph.initializer:
         if initializer.data_location == onnx.TensorProto.EXTERNAL:

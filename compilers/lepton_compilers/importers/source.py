@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from lepton_targets.errors import BadInputError
@@ -28,6 +27,11 @@ def read_model(model: Path | str | bytes) -> bytes:
     return content
 
 
+def source_format(content: bytes) -> str:
+    """`tflite` or `onnx`, by the content: a TFLite file says so itself, whatever else is tried as ONNX."""
+    return "tflite" if content[4:8] == TFLITE_IDENTIFIER else "onnx"
+
+
 def import_model(
     content: bytes,
     *,
@@ -41,7 +45,7 @@ def import_model(
     the model's parameters, by their source names, in the source's shapes. trainable: float parameters
     become inputs of `main`. Raises BadInputError and UnsupportedOperatorError.
     """
-    if content[4:8] == TFLITE_IDENTIFIER:
+    if source_format(content) == "tflite":
         from lepton_compilers.importers.tflite import import_tflite
 
         return checked_extents(
@@ -74,8 +78,3 @@ def checked_extents(module: Any) -> Any:
         if any(n < 1 for n in extents):
             raise BadInputError(f"layer '{var.name}' has the empty shape {extents}; the model is damaged")
     return module
-
-
-def first_bytes(content: bytes) -> str:
-    """The beginning of a file, for messages."""
-    return " ".join(f"{byte:02x}" for byte in np.frombuffer(content[:8], np.uint8))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,22 +14,10 @@ from lepton_compilers.passes.canonicalise import canonicalise
 from lepton_compilers.passes.fold_batch_norm import fold_batch_norm
 from lepton_compilers.passes.fold_constants import fold_constants
 from lepton_compilers.passes.graph import bindings, described
+from lepton_compilers.passes.record import Pass, PassRecord
 from lepton_compilers.passes.to_nhwc import to_nhwc
-
-if TYPE_CHECKING:
-    from lepton_compilers.quantize.config import QuantizationConfig
-
-Pass = Callable[[Any], Any]
-"""Relax module → Relax module."""
-
-
-@dataclass(frozen=True, slots=True)
-class PassRecord:
-    """What one pass did: its name, its time, the change of the module in words."""
-
-    name: str
-    seconds: float
-    change: str
+from lepton_compilers.quantize.config import QuantizationConfig
+from lepton_compilers.quantize.quantise import quantise
 
 
 def front_half(
@@ -46,8 +33,6 @@ def front_half(
     tidy: tuple[Pass, ...] = (fold_constants, fold_batch_norm, to_nhwc, canonicalise, absorb_flatten)
     if config is None:
         return tidy
-    from lepton_compilers.quantize.quantise import quantise
-
     return (*tidy, quantise(config, calibration, progress))
 
 

@@ -34,7 +34,7 @@ from lepton_compilers.passes.graph import (
     operator,
     value,
 )
-from lepton_compilers.passes.pipeline import Pass
+from lepton_compilers.passes.record import Pass
 from lepton_compilers.passes.rewrite import Rewriter
 from lepton_compilers.quantize.calibrate import Progress, calibrate
 from lepton_compilers.quantize.config import QuantizationConfig
