@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import re
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lepton_sdk.cli.output import print_json
 from lepton_sdk.samples import read_arrays
 from lepton_sdk.source_parameters import load as load_weights
 from lepton_targets.errors import BadInputError, MissingExtraError, UsageError
 
 if TYPE_CHECKING:
+    from lepton_compilers.passes.record import PassRecord
     from lepton_sdk.bundle import Bundle
+    from lepton_sdk.program import Program
+    from lepton_targets import Target
 
 
 def compile_command(
     model: Annotated[Path, typer.Argument(help="TFLite or ONNX file.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Bundle to write.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Bundle to write.")] = None,
     target: Annotated[
         str, typer.Option(help="Target names, separated by commas; see `lepton targets`.")
     ] = "host",
@@ -43,48 +48,56 @@ def compile_command(
     explain: Annotated[
         bool, typer.Option("--explain", help="List the passes, their times, what each changed.")
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the program and each target's plan; generate nothing.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Compile a trained network into a bundle for one or several targets."""
     if quantize not in ("none", "int8"):
         raise UsageError(f"--quantize is '{quantize}'; accepted: none, int8")
-    if quantize == "int8" and calibration is None and not _is_tflite(model):
+    if output is None and not dry_run:
+        raise UsageError("no file to write", "name one with  -o MODEL.lep, or look only with  --dry-run")
+    _import_tvm_alone()
+    from lepton_compilers.compile import build_program, chosen_targets, compile
+    from lepton_compilers.importers.source import read_model, source_format
+    from lepton_compilers.quantize.config import QuantizationConfig
+
+    content = read_model(model)
+    if quantize == "int8" and calibration is None and source_format(content) != "tflite":
         raise UsageError(
             "--quantize int8 needs samples to measure ranges on",
             "give some with  --calibration samples.npz  (32 to 200 inputs, as the model will see them)",
         )
-    _import_tvm_alone()
-    from lepton_compilers.compile import compile
-    from lepton_compilers.quantize.config import QuantizationConfig
-
-    passes: list[Any] = []
+    passes: list[PassRecord] = []
+    names = [name for name in target.split(",") if name]
     start = time.perf_counter()
     with _progress(as_json) as report:
-        bundle = compile(
-            model,
-            [name for name in target.split(",") if name],
-            output=output,
-            quantization=QuantizationConfig() if quantize == "int8" else None,
-            calibration=read_arrays(calibration) if calibration else None,
-            shapes=dict(_shape(text) for text in shape or ()) or None,
-            trainable=_trainable(trainable),
-            batch=batch,
-            weights=load_weights(weights) if weights else None,
-            labels=_lines(labels) if labels else None,
-            signing_key=sign,
-            explain=passes,
-            report=report,
-        )
+        arguments: dict[str, Any] = {
+            "quantization": QuantizationConfig() if quantize == "int8" else None,
+            "calibration": read_arrays(calibration) if calibration else None,
+            "shapes": dict(_shape(text) for text in shape or ()) or None,
+            "trainable": _trainable(trainable),
+            "batch": batch,
+            "weights": load_weights(weights) if weights else None,
+            "explain": passes,
+            "report": report,
+        }
+        if output is None or dry_run:
+            rows = chosen_targets(names)
+            program = build_program(content, **arguments)
+        else:
+            class_names = _lines(labels) if labels else None
+            bundle = compile(model, names, output=output, labels=class_names, signing_key=sign, **arguments)
+    if output is None or dry_run:
+        _print_plans(program, rows, passes if explain else None, as_json)
+        return
     summary = _summary(bundle, output, time.perf_counter() - start)
     if as_json:
-        if explain:
-            summary["passes"] = [_pass_entry(p) for p in passes]
-        print(json.dumps(summary))
+        print_json(summary | ({"passes": [_pass_entry(p) for p in passes]} if explain else {}))
         return
     if explain:
-        for p in passes:
-            entry = _pass_entry(p)
-            print(f"  {entry['name']:<32} {entry['seconds'] * 1e3:8.1f} ms  {entry['change']}")
+        _print_passes(passes)
     sizes = ", ".join(
         f"{a['target']} {a['code_bytes'] + a['weights_bytes']:,} B" for a in summary["artifacts"]
     )
@@ -92,6 +105,31 @@ def compile_command(
         f"{output}: {summary['kind']}, {summary['macs']:,} MACs, {summary['bytes']:,} B "
         f"({sizes}) in {summary['seconds']:.1f} s"
     )
+
+
+def _print_plans(
+    program: Program, rows: Sequence[Target], passes: Sequence[PassRecord] | None, as_json: bool
+) -> None:
+    from lepton_compilers.backends import backend_for
+    from lepton_sdk.program.table import show
+
+    estimates = [backend_for(row).estimate(program, row) for row in rows]
+    if as_json:
+        fields: dict[str, Any] = {"estimates": [dataclasses.asdict(estimate) for estimate in estimates]}
+        print_json(fields | ({"passes": [_pass_entry(p) for p in passes]} if passes is not None else {}))
+        return
+    if passes is not None:
+        _print_passes(passes)
+    print(show(program))
+    for estimate in estimates:
+        print(f"\n{estimate.target}: {estimate.weights_bytes:,} bytes of weights")
+        for text in estimate.plan.values():
+            print(text)
+
+
+def _print_passes(passes: Sequence[PassRecord]) -> None:
+    for record in passes:
+        print(f"  {record.name:<20} {record.seconds * 1e3:8.1f} ms  {record.change}")
 
 
 def _summary(bundle: Bundle, output: Path, seconds: float) -> dict[str, Any]:
@@ -118,7 +156,7 @@ def _summary(bundle: Bundle, output: Path, seconds: float) -> dict[str, Any]:
     }
 
 
-def _pass_entry(record: Any) -> dict[str, Any]:
+def _pass_entry(record: PassRecord) -> dict[str, Any]:
     return {"name": record.name, "seconds": record.seconds, "change": record.change}
 
 
@@ -154,14 +192,6 @@ def _import_tvm_alone() -> None:
         raise MissingExtraError("lepton compile", "compile", str(error)) from error
     finally:
         del sys.modules["torch"]
-
-
-def _is_tflite(model: Path) -> bool:
-    try:
-        with model.open("rb") as file:
-            return file.read(8)[4:] == b"TFL3"
-    except OSError as error:
-        raise BadInputError(f"cannot read the model {model}: {error.strerror}") from error
 
 
 def _lines(path: Path) -> list[str]:

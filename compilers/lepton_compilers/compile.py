@@ -1,4 +1,4 @@
-"""The whole way: model file → Program → code for each target → bundle."""
+"""The whole way: model file → Program → an artifact for each target → bundle."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from lepton_compilers.importers.source import read_model, source_format
 from lepton_sdk.program import Program
-from lepton_targets import available_cpu
+from lepton_targets import Target, available_target
 from lepton_targets.errors import BadInputError, UsageError, nearest
 
 if TYPE_CHECKING:
@@ -39,11 +40,11 @@ def compile(
     batch: int = TRAINING_BATCH,
     weights: Mapping[str, Array] | None = None,
     labels: Sequence[str] | None = None,
-    signing_key: Path | None = None,
+    signing_key: Path | str | None = None,
     explain: list[Any] | None = None,
     report: Report = lambda step: None,
 ) -> Bundle:
-    """Compile a TFLite or ONNX model for one or several CPUs.
+    """Compile a TFLite or ONNX model for one or several targets.
 
     quantization: makes a float model int8 with `calibration` (arrays [n, …] by input name); an int8 model
     is int8 anyhow. trainable: "all", "head" (the last dense layer) or parameter names: adds the functions
@@ -51,52 +52,35 @@ def compile(
     output: where the bundle goes; without it the bundle lives in memory only as long as it is open.
     report: called with the name of each step. Raises LeptonError with what was found and what to do.
     """
-    path = Path(model)
-    names = (target,) if isinstance(target, str) else tuple(target)
-    cpus = [available_cpu(name) for name in dict.fromkeys(names)]
-    if not cpus:
-        raise UsageError("no target was named")
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise BadInputError(f"cannot read the model {path}: {error.strerror}") from error
-    if trainable is not None and quantization is not None:
-        raise UsageError(
-            "a bundle is either trained in float32 or quantised to int8",
-            "compile two bundles of the one model: --trainable for training, --quantize int8 for inference",
-        )
+    path, chosen = Path(model), chosen_targets(target)
+    content = read_model(path)
 
-    from lepton_compilers.backends.cpu import lower
-    from lepton_compilers.front import program_from
+    from lepton_compilers.backends import backend_for
     from lepton_compilers.golden import golden_vectors
     from lepton_compilers.pack import pack
     from lepton_sdk.bundle import ModelSource
     from lepton_sdk.samples import examples_for
 
-    report("import")
-    program = program_from(
+    program = build_program(
         content,
         quantization=quantization,
         calibration=calibration,
         shapes=shapes,
-        trainable=trainable is not None,
+        trainable=trainable,
+        batch=batch,
         weights=weights,
         explain=explain,
+        report=report,
     )
-    if trainable is not None:
-        from lepton_compilers.differentiate import differentiate
-
-        report("differentiate")
-        program = differentiate(select_trainable(program, trainable), batch=batch)
     artifacts = []
-    for cpu in cpus:
-        report(f"generate code for {cpu.name}")
-        artifacts.append(lower(program, cpu))
+    for row in chosen:
+        report(f"generate code for {row.name}")
+        artifacts.append(backend_for(row).lower(program, row))
     report("run the reference executor")
     samples = examples_for(_interface(program), calibration) if calibration else None
     vectors = golden_vectors(program, samples, GOLDEN_VECTORS)
     options: dict[str, Any] = {
-        "targets": [cpu.name for cpu in cpus],
+        "targets": [row.name for row in chosen],
         "quantization": dataclasses.asdict(quantization) if quantization else None,
         "calibration_sha256": arrays_sha256(calibration) if quantization and calibration else None,
         "shapes": {name: list(shape) for name, shape in shapes.items()} if shapes else None,
@@ -112,11 +96,63 @@ def compile(
             artifacts,
             vectors,
             name=path.stem,
-            source=ModelSource(_source_format(content), hashlib.sha256(content).hexdigest()),
+            source=ModelSource(source_format(content), hashlib.sha256(content).hexdigest()),
             options=options,
             labels=tuple(labels) if labels else None,
-            signing_key=signing_key,
+            signing_key=Path(signing_key) if signing_key else None,
         )
+
+
+def build_program(
+    content: bytes,
+    *,
+    quantization: QuantizationConfig | None = None,
+    calibration: Mapping[str, Array] | None = None,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    trainable: str | Sequence[str] | None = None,
+    batch: int = TRAINING_BATCH,
+    weights: Mapping[str, Array] | None = None,
+    explain: list[Any] | None = None,
+    report: Report = lambda step: None,
+) -> Program:
+    """The Program that a model file becomes, training functions included; arguments as for `compile`."""
+    if trainable is not None and quantization is not None:
+        raise UsageError(
+            "a bundle is either trained in float32 or quantised to int8",
+            "compile two bundles of the one model: --trainable for training, --quantize int8 for inference",
+        )
+    from lepton_compilers.front import program_from
+
+    report("import")
+    program = program_from(
+        content,
+        quantization=quantization,
+        calibration=calibration,
+        shapes=shapes,
+        trainable=trainable is not None,
+        weights=weights,
+        explain=explain,
+    )
+    if trainable is None:
+        return program
+    if not program.variables:
+        raise BadInputError(
+            "the model has no float parameters to train",
+            "an int8 model's weights are fixed; train its float source, then --quantize int8",
+        )
+    from lepton_compilers.differentiate import differentiate
+
+    report("differentiate")
+    return differentiate(select_trainable(program, trainable), batch=batch)
+
+
+def chosen_targets(names: str | Sequence[str]) -> tuple[Target, ...]:
+    """The named rows, each once. Raises UsageError for unknown or no names, UnavailableError."""
+    given = (names,) if isinstance(names, str) else tuple(names)
+    rows = {row.name: row for row in map(available_target, given)}
+    if not rows:
+        raise UsageError("no target was named", "see  lepton targets")
+    return tuple(rows.values())
 
 
 def _interface(program: Program) -> tuple[TensorSpec, ...]:
@@ -163,7 +199,3 @@ def arrays_sha256(arrays: Mapping[str, Array]) -> str:
         digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()
-
-
-def _source_format(content: bytes) -> str:
-    return "tflite" if content[4:8] == b"TFL3" else "onnx"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lepton_targets.fpgas import FPGAS, FpgaBoard
     from lepton_targets.gpus import GPUS, Gpu
     from lepton_targets.microcontrollers import MICROCONTROLLERS, Microcontroller
-    from lepton_targets.registry import Target, available_cpu, get_target, target_names, targets
+    from lepton_targets.registry import Target, available_target, get_target, target_names, targets
 
 _HOMES = {
     "CPUS": "cpus",
@@ -37,7 +37,7 @@ _HOMES = {
     "MICROCONTROLLERS": "microcontrollers",
     "Microcontroller": "microcontrollers",
     "Target": "registry",
-    "available_cpu": "registry",
+    "available_target": "registry",
     "get_target": "registry",
     "target_names": "registry",
     "targets": "registry",
@@ -55,7 +55,7 @@ __all__ = [
     "LeptonError",
     "Microcontroller",
     "Target",
-    "available_cpu",
+    "available_target",
     "features",
     "get_target",
     "host",

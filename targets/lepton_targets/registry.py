@@ -35,12 +35,12 @@ def get_target(name: str) -> Target:
     )
 
 
-def available_cpu(name: str) -> Cpu:
-    """The CPU of that name. Raises UnavailableError for a row that this version can't compile for."""
+def available_target(name: str) -> Target:
+    """The row of that name. Raises UnavailableError for one that this version can't compile for."""
     target = get_target(name)
-    if not isinstance(target, Cpu) or not target.available:
+    if not target.available:
         raise UnavailableError(
             f"target '{name}' ({target.title}, {target.kind}) is not available in this version",
-            f"available: {', '.join(cpu.name for cpu in CPUS if cpu.available)}",
+            f"available: {', '.join(row.name for row in targets() if row.available)}",
         )
     return target

@@ -69,6 +69,26 @@ def test_trained_weights_come_back_through_weights(tmp_path, digits_model):
     assert np.abs(after - before).max() > 1e-3
 
 
+def test_a_dry_run_shows_program_and_plan_and_writes_nothing(tmp_path):
+    text = lepton("compile", KWS_MODEL, "--target", "x86-64", "--dry-run", "--explain", cwd=tmp_path).out
+    assert "DepthwiseConv2d" in text
+    assert "x86-64: " in text
+    assert "softmax_int8(" in text
+    (estimate,) = lepton("compile", KWS_MODEL, "--target", "x86-64", "--dry-run", "--json").json["estimates"]
+    assert estimate["macs"]["infer"] == 2_656_768
+    assert estimate["arena_bytes"]["infer"] >= 16_000
+    assert list(tmp_path.iterdir()) == []
+    refused = lepton("compile", KWS_MODEL, check=False)
+    assert refused.code == 2
+    assert "-o MODEL.lep" in refused.err
+
+
+def test_an_int8_model_is_not_trainable(tmp_path):
+    refused = lepton("compile", KWS_MODEL, "--trainable", "all", "-o", tmp_path / "x.lep", check=False)
+    assert refused.code == 3
+    assert "train its float source" in refused.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [

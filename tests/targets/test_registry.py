@@ -2,7 +2,7 @@
 
 import pytest
 
-from lepton_targets import CPUS, available_cpu, features, get_target, host, target_names, targets
+from lepton_targets import CPUS, available_target, features, get_target, host, target_names, targets
 from lepton_targets.errors import LeptonError, UnavailableError, UsageError
 from lepton_targets.host import machine, runs_here
 
@@ -31,7 +31,7 @@ def test_an_unknown_name_lists_near_ones():
 @pytest.mark.parametrize("name", ["cortex-m4", "cuda", "pynq-z2"])
 def test_rows_without_a_back_end_say_so(name):
     with pytest.raises(UnavailableError, match="is not available in this version") as caught:
-        available_cpu(name)
+        available_target(name)
     assert caught.value.exit_code == 5
     assert "x86-64" in str(caught.value)
 

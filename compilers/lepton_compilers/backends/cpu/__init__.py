@@ -15,6 +15,7 @@ import numpy as np
 from lepton_compilers.arena import aligned
 from lepton_compilers.artifact import Artifact, ArtifactFunction, VariableBlock
 from lepton_compilers.backends.answers import Answer, No, Yes
+from lepton_compilers.backends.contract import Estimate
 from lepton_compilers.backends.cpu.instruction_sets import instruction_set
 from lepton_compilers.backends.cpu.lowering import choose, plan_function
 from lepton_compilers.backends.cpu.packing import WeightBlob
@@ -24,7 +25,7 @@ from lepton_compilers.backends.cpu.toolchain import compile_c
 from lepton_sdk.program import Operation, Program, Tensors
 from lepton_targets import Cpu, Target
 
-__all__ = ["lower", "operations", "plan", "supports"]
+__all__ = ["estimate", "lower", "operations", "plan", "supports"]
 
 
 def operations(target: Target) -> list[str]:
@@ -47,12 +48,41 @@ def plan(program: Program, cpu: Cpu, function: str = "infer") -> Plan:
     return plan_function(program, function, isa.tables, WeightBlob(), offsets, isa.slack)[0]
 
 
+def estimate(program: Program, cpu: Cpu) -> Estimate:
+    """What the program would cost on `cpu`. Raises UnsupportedOperatorError as `lower` does."""
+    plans, _, weights = _planned(program, cpu, variable_block(program))
+    return Estimate(
+        target=cpu.name,
+        macs={p.function: program.macs(p.function) for p in plans},
+        arena_bytes={p.function: p.arena_bytes for p in plans},
+        weights_bytes=len(weights),
+        plan={p.function: p.show() for p in plans},
+    )
+
+
 def lower(program: Program, cpu: Cpu) -> Artifact:
     """Every function of the program as code for `cpu`, its weights and variables.
 
     Raises UnsupportedOperatorError that names the layer, MissingExtraError without TVM or ziglang.
     """
-    isa, weights, variables = instruction_set(cpu.isa), WeightBlob(), variable_block(program)
+    variables = variable_block(program)
+    plans, headers, weights = _planned(program, cpu, variables)
+    source = c_source(plans, headers)
+    return Artifact(
+        target=cpu.name,
+        code=compile_c(source, cpu),
+        weights=weights,
+        functions={p.function: ArtifactFunction(symbol(p.function), p.arena_bytes) for p in plans},
+        variables=variables,
+        sources={f"model-{cpu.name}.c": source},
+    )
+
+
+def _planned(
+    program: Program, cpu: Cpu, variables: VariableBlock | None
+) -> tuple[list[Plan], set[str], bytes]:
+    """Every function's plan, the kernel headers they need, and the weights that they share."""
+    isa, weights = instruction_set(cpu.isa), WeightBlob()
     offsets = {} if variables is None else variables.offsets
     plans: list[Plan] = []
     headers: set[str] = set()
@@ -60,15 +90,7 @@ def lower(program: Program, cpu: Cpu) -> Artifact:
         planned, needed = plan_function(program, name, isa.tables, weights, offsets, isa.slack)
         plans.append(planned)
         headers |= needed
-    source = c_source(plans, headers)
-    return Artifact(
-        target=cpu.name,
-        code=compile_c(source, cpu),
-        weights=weights.content(),
-        functions={p.function: ArtifactFunction(symbol(p.function), p.arena_bytes) for p in plans},
-        variables=variables,
-        sources={f"model-{cpu.name}.c": source},
-    )
+    return plans, headers, weights.content()
 
 
 def variable_block(program: Program) -> VariableBlock | None:
