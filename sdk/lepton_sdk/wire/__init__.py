@@ -1,6 +1,7 @@
 """What devices and servers say to each other, and how it travels; the protocol's story in file order.
 
     codec.py      a message is a frozen dataclass; deterministic CBOR; malformed input is a MessageError
+    cbor_form.py  refuses, before decoding, what could grow beyond its own bytes
     topics.py     who writes where
     identity.py   Ed25519 keys; a device's name is the hash of its key; signatures over the CBOR
     round.py      round announced, device eligible, task given      update.py   offer, chunk, need, receipt

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, ClassVar, Protocol, TypeVar
 
+from lepton_sdk.wire.cbor_form import require_plain
 from lepton_targets.errors import MessageError
 
 VERSION = 1
@@ -77,13 +78,14 @@ def _loads(payload: bytes, kind: str, limit: int) -> dict[str, Any]:
     if not payload or payload[0] >> 5 != 5:
         raise MessageError(f"{kind}: not a CBOR map")
     try:
+        require_plain(payload)
         fields = cbor2.loads(payload)
         repeated = cbor2.dumps(fields, canonical=True)
     except (cbor2.CBORError, ValueError, TypeError, ArithmeticError, LookupError, RecursionError) as error:
         raise MessageError(f"{kind}: malformed CBOR ({error})") from error
     if repeated != payload:
         raise MessageError(f"{kind}: CBOR that is not in deterministic form")
-    if fields.get("v") != VERSION:
+    if type(fields.get("v")) is not int or fields["v"] != VERSION:
         raise MessageError(f"{kind}: message version {fields.get('v')!r} found, {VERSION} is spoken here")
     if fields.get("kind") != kind:
         raise MessageError(f"{kind}: a message of kind {fields.get('kind')!r} found")
