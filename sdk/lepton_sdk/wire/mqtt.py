@@ -22,6 +22,8 @@ from lepton_targets.errors import UnavailableError
 
 logger = logging.getLogger(__name__)
 
+FLUSH_S = 5.0
+
 
 @dataclass(frozen=True, slots=True)
 class Tls:
@@ -57,6 +59,7 @@ class MqttTransport:
         self._refused: str | None = None
         self._started = False
         self._connection = 0
+        self._published: paho.MQTTMessageInfo | None = None
         self._client = paho.Client(
             CallbackAPIVersion.VERSION2,
             client_id=client_id,
@@ -99,7 +102,8 @@ class MqttTransport:
             )
 
     def close(self) -> None:
-        """Part orderly: what was published is sent, the last will is not."""
+        """Part orderly: what was published is sent (waiting FLUSH_S at most), the last will is not."""
+        self._flush()
         self._client.disconnect()
         self._client.loop_stop()
         self._started = False
@@ -107,12 +111,14 @@ class MqttTransport:
 
     def publish(self, topic: str, payload: bytes, qos: int = 1, retain: bool = False) -> None:
         if self.connected:
-            self._client.publish(topic, payload, qos=qos, retain=retain)
+            self._published = self._client.publish(topic, payload, qos=qos, retain=retain)
 
     def subscribe(self, topic_filter: str, callback: DeliveryCallback, qos: int = 1) -> None:
-        self._subscriptions.add(topic_filter, callback, qos)
-        if self.connected:
-            self._client.subscribe(topic_filter, qos)
+        # Under the lock: a connection made just now either finds it among the filters or is seen here.
+        with self._lock:
+            self._subscriptions.add(topic_filter, callback, qos)
+            if self.connected:
+                self._client.subscribe(topic_filter, qos)
 
     def unsubscribe(self, topic_filter: str, callback: DeliveryCallback) -> None:
         if self._subscriptions.remove(topic_filter, callback) and self.connected:
@@ -127,6 +133,15 @@ class MqttTransport:
     def set_last_will(self, topic: str, payload: bytes, qos: int = 1, retain: bool = True) -> None:
         self._client.will_set(topic, payload, qos=qos, retain=retain)
 
+    def _flush(self) -> None:
+        """Wait for the last publication: beyond 64, one is sent only as others are confirmed."""
+        if self._published is None or not self.connected:
+            return
+        try:
+            self._published.wait_for_publish(FLUSH_S)
+        except (RuntimeError, ValueError) as error:
+            logger.warning("the last message to %s:%d was not sent: %s", self.host, self.port, error)
+
     @staticmethod
     def _on_socket_open(_: paho.Client, __: Any, connection: Any) -> None:
         # A need and its chunks go back and forth: Nagle's algorithm would add 40 ms to each turn.
@@ -140,10 +155,10 @@ class MqttTransport:
         with self._lock:
             self._connection += 1
             listeners = tuple(self._listeners)
-        filters = self._subscriptions.filters()
-        if filters:
-            client.subscribe(list(filters.items()))
-        self._up.set()
+            filters = self._subscriptions.filters()
+            if filters:
+                client.subscribe(list(filters.items()))
+            self._up.set()
         logger.info("connected to %s:%d", self.host, self.port)
         self._tell(listeners, True)
 
