@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from lepton_sdk.bundle.manifest import Quantization, TensorSpec
-from lepton_targets.errors import BadInputError
+from lepton_targets.errors import BadInputError, nearest
 
 FEATURES = "features"
 LABELS = "labels"
@@ -73,10 +73,10 @@ def examples_for(
     examples = {}
     for spec in inputs:
         key = spec.name if spec.name in arrays else FEATURES
-        if key not in arrays or (key == FEATURES and len(inputs) > 1):
+        if key not in arrays or (key != spec.name and len(inputs) > 1):
             accepted = f"'{spec.name}'" + (f" or '{FEATURES}'" if len(inputs) == 1 else "")
             raise BadInputError(
-                f"the data has no array for the input {spec}",
+                f"the data has no array for the input {spec}{nearest(spec.name, arrays)}",
                 f"found: {', '.join(arrays) or 'nothing'}",
                 f"expected: {accepted}",
             )
@@ -104,7 +104,9 @@ def _stated(key: str, arrays: Mapping[str, np.ndarray]) -> Quantization | None:
     scale_key, zero_key = f"{key}_scale", f"{key}_zero_point"
     if scale_key not in arrays:
         return None
-    zero_point = arrays.get(zero_key, np.zeros((), np.int64))
+    if zero_key not in arrays:
+        raise BadInputError(f"'{scale_key}' stands without '{zero_key}'", "say which integer means 0")
+    zero_point = arrays[zero_key]
     if arrays[scale_key].size != 1 or zero_point.size != 1:
         raise BadInputError(f"'{scale_key}' and '{zero_key}' must hold one number each")
     try:
@@ -122,9 +124,10 @@ def _converted(
     dtype = np.dtype(spec.dtype)
     if array.dtype.kind == "f":
         if finite and not np.isfinite(array).all():
-            bad = int((~np.isfinite(array)).sum())
+            bad = ~np.isfinite(array)
             raise BadInputError(
-                f"'{key}' holds {bad} values that are NaN or infinite",
+                f"'{key}' holds {int(bad.sum())} values that are NaN or infinite, "
+                f"the first in example {int(np.argwhere(bad)[0, 0])}",
                 "clean the data, or leave those examples out",
             )
         return array.astype(dtype) if dtype.kind == "f" else _quantised(spec, key, array.astype(np.float64))

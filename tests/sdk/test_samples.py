@@ -35,7 +35,15 @@ def test_real_numbers_become_integers_by_the_models_scale() -> None:
 
 def test_integers_of_another_scale_are_requantised() -> None:
     arrays = {"features": (INTEGERS - 3).astype(np.int16), "features_scale": np.array([0.5])}
+    arrays["features_zero_point"] = np.array([0])
     np.testing.assert_array_equal(examples_for(INT8, arrays)["x"], INTEGERS)
+
+
+def test_features_may_be_the_name_of_an_input_among_others() -> None:
+    inputs = (TensorSpec("features", (1, 4), "float32"), *FLOAT)
+    examples = examples_for(inputs, {"features": REAL, "x": REAL + 1})
+    np.testing.assert_array_equal(examples["features"], REAL)
+    np.testing.assert_array_equal(examples["x"], REAL + 1)
 
 
 def test_flat_examples_are_folded() -> None:
@@ -49,16 +57,23 @@ def test_flat_examples_are_folded() -> None:
         (FLOAT, {"features": INTEGERS}, "say what the integers mean with 'features_scale'"),
         (FLOAT, {"x": INTEGERS, **SCALED}, "'x_scale'"),
         (INT8, {"features": INTEGERS.astype(np.uint8)}, "takes other numbers"),
-        (FLOAT, {"features": np.array([[0, np.nan, 1, np.inf]])}, "2 values that are NaN or infinite"),
+        (
+            FLOAT,
+            {"features": np.array([[0, np.nan, 1, np.inf]])},
+            "2 values that are NaN or infinite, the first in example 0",
+        ),
+        (FLOAT, {"x": np.where(np.arange(8).reshape(2, 4) == 6, np.inf, REAL)}, "the first in example 1"),
         (INT8, {"features": np.array([[0, np.nan, 1, 2]])}, "NaN"),
         (FLOAT, {"features": REAL[:, :3]}, r"needs \[n,4\]"),
         (FLOAT, {"features": REAL[0]}, r"needs \[n,4\]"),
         (FLOAT, {"features": REAL[:0]}, "no examples"),
         (FLOAT, {"labels": INTEGERS}, "no array for the input x"),
+        (FLOAT, {"x0": REAL}, "did you mean x0"),
         (FLOAT, {"features": np.array([["a"] * 4])}, "dtype"),
-        (FLOAT, {"features": INTEGERS, "features_scale": np.array([1.0, 2.0])}, "one number each"),
-        (FLOAT, {"features": INTEGERS, "features_scale": np.array(0.0)}, "above 0"),
-        (FLOAT, {"features": INTEGERS, "features_scale": np.array("x")}, "must hold numbers"),
+        (FLOAT, {"x": INTEGERS, "x_scale": np.array(1.0)}, "'x_scale' stands without 'x_zero_point'"),
+        (FLOAT, {"features": INTEGERS} | SCALED | {"features_scale": np.ones(2)}, "one number each"),
+        (FLOAT, {"features": INTEGERS} | SCALED | {"features_scale": np.array(0.0)}, "above 0"),
+        (FLOAT, {"features": INTEGERS} | SCALED | {"features_scale": np.array("x")}, "must hold numbers"),
         ((*FLOAT, TensorSpec("z", (1, 4), "float32")), {"features": REAL}, "no array for the input x"),
         ((TensorSpec("x", (1, 4), "int8"),), {"features": REAL}, "integers without a scale"),
     ],
