@@ -267,6 +267,7 @@ class Aggregator:
     def _settle(self) -> None:
         with self._store.transaction():
             self._store.forget_round(self._desk.round.job, self._desk.round.number)
+        self._reception.forget_unfinished()
         self._timer = None
         state = self._desk.round
         if state.phase is Phase.COMMITTED and state.model_sha256 is not None:

@@ -36,6 +36,8 @@ class Happening:
     fields: Mapping[str, Any]
 
 
+MAX_REASON = 500
+
 Entry = Letter | Happening | rounds.Action
 
 
@@ -79,8 +81,11 @@ class Desk:
     def tell(
         self, device: str, update_id: bytes, status: str, reason: str, number: int | None = None
     ) -> None:
-        """Store what becomes of an update of round `number` (None: this one) and let the receipt follow."""
-        receipt = Receipt(self.topics.tenant, device, update_id, status, reason)
+        """Store what becomes of an update of round `number` (None: this one) and let the receipt follow.
+
+        A reason may quote names out of the update, so it is cut to MAX_REASON characters.
+        """
+        receipt = Receipt(self.topics.tenant, device, update_id, status, reason[:MAX_REASON])
         self.store.put_receipt(receipt, self._job, self.round.number if number is None else number)
         self.post(self.topics.receipt(device), receipt)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from lepton_fleet import round as rounds
 from lepton_fleet.desk import Desk
@@ -51,6 +52,12 @@ class Reception:
             self._desk.drop(error.reason)
             logger.warning("a message on %s was dropped: %s", delivery.topic, error.message)
 
+    def forget_unfinished(self) -> None:
+        """The round is over: chunks that still come for it belong to no offer any more."""
+        for update_id in tuple(self._offers):
+            self._done_with(update_id)
+        self._touched.clear()
+
     def go_on(self) -> None:
         """After a batch: complete what is complete, ask for more where grants came in, serve who waits."""
         for offer in self._touched.values():
@@ -78,6 +85,8 @@ class Reception:
         desk, device, update_id = self._desk, offer.device, offer.update_id
         if offer.job != self._job.name:
             raise Dropped("other_job", f"an offer for job {offer.job}")
+        if self._store.owner(update_id) not in (None, device):
+            raise Dropped("taken_update_id", f"{device} offers {update_id.hex()}, another device's update")
         told = self._store.receipt(device, update_id)
         if told is not None:
             receipt = Receipt(self._job.tenant, device, update_id, *told)
@@ -95,9 +104,10 @@ class Reception:
                 self._refuse(offer, problem)
 
     def _begin(self, offer: Offer) -> None:
-        self._store.put_offer(offer)
-        self._offers[offer.update_id] = offer
-        self._touched[offer.update_id] = offer
+        for superseded in self._store.put_offer(offer):
+            self._done_with(superseded)
+        bare = replace(offer, payload=b"")
+        self._offers[offer.update_id] = self._touched[offer.update_id] = bare
         self._grants.release(offer.update_id)
         for index in range(len(offer.chunk_sha256)) if offer.payload else ():
             start = index * offer.chunk_bytes
@@ -149,13 +159,13 @@ class Reception:
             self._note("update_counted", offer, n_examples=offer.n_examples)
         else:
             self._store.forget(offer.update_id)
-        self._done_with(offer)
+        self._done_with(offer.update_id)
 
     def _refuse(self, offer: Offer, reason: str) -> None:
         self._desk.step(rounds.UpdateRefused(offer.device, offer.update_id, reason))
         offences = self._store.add_offence(offer.device)
         self._store.forget(offer.update_id)
-        self._done_with(offer)
+        self._done_with(offer.update_id)
         self._note("update_rejected", offer, reason=reason, offences=offences)
 
     def _problem(self, offer: Offer) -> str | None:
@@ -179,9 +189,9 @@ class Reception:
             self._offers[update_id] = offer
         return offer
 
-    def _done_with(self, offer: Offer) -> None:
-        self._grants.release(offer.update_id)
-        self._offers.pop(offer.update_id, None)
+    def _done_with(self, update_id: bytes) -> None:
+        self._grants.release(update_id)
+        self._offers.pop(update_id, None)
 
     def _note(self, name: str, offer: Offer, **fields: int | str) -> None:
         update_id = offer.update_id.hex()

@@ -32,6 +32,7 @@ create table if not exists chunks(
     update_id blob, position integer, content blob, primary key (update_id, position)) without rowid;
 create table if not exists counted(
     job text, round integer, device text, update_id blob, n_examples integer, unique (job, round, device));
+create index if not exists counted_by_update on counted(update_id);
 create table if not exists receipts(
     update_id blob, device text, job text, round integer, status text, reason text,
     primary key (device, update_id));
@@ -136,17 +137,30 @@ class Store:
 
     # ---- offers and chunks
 
-    def put_offer(self, offer: Offer) -> None:
-        """Keep an offer (without a payload); an earlier unfinished one of its device and round gives way."""
+    def put_offer(self, offer: Offer) -> tuple[bytes, ...]:
+        """Keep an offer (without a payload); an earlier unfinished one of its device and round gives way.
+
+        Returns the update_ids that gave way.
+        """
         others = self._db.execute(
             "select update_id from offers where job=? and round=? and device=? and update_id<>?",
             (offer.job, offer.round, offer.device, offer.update_id),
         )
-        for (update_id,) in others.fetchall():
+        superseded = tuple(update_id for (update_id,) in others)
+        for update_id in superseded:
             self.forget(update_id)
         bare = encode(replace(offer, payload=b""))
         row = (offer.update_id, offer.job, offer.round, offer.device, bare)
         self._db.execute("insert or replace into offers values (?,?,?,?,?)", row)
+        return superseded
+
+    def owner(self, update_id: bytes) -> str | None:
+        """The device whose offered or counted update has this id, or None: who came first has it."""
+        for table in ("offers", "counted"):
+            row = self._db.execute(f"select device from {table} where update_id=?", (update_id,)).fetchone()
+            if row is not None:
+                return str(row[0])
+        return None
 
     def offer(self, update_id: bytes) -> Offer | None:
         """The offer of an update that is neither counted nor refused yet."""

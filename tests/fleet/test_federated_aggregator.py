@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sqlite3
 import time
 from pathlib import Path
 
@@ -221,6 +222,50 @@ def test_replayed_stale_and_duplicate_updates_are_told_and_count_once(site: Site
     assert [result.n_updates for result in results] == [2, 2]
     counts = aggregator.counts()
     assert (counts["updates_counted"], counts["updates_duplicate"]) == (4, 1)
+
+
+def test_an_update_id_of_another_device_is_not_taken(site: Site) -> None:
+    aggregator = site.aggregator(devices=2, inline_bytes=0)
+    honest, thief = site.raw(0), site.raw(1)
+    tasks = tasks_for(honest, thief)
+    counted = honest.make_offer(tasks[0], site.update(0))
+    assert honest.fate(counted).status == "accepted"
+    thief.send_offer(thief.make_offer(tasks[1], site.update(1), update_id=counted.update_id))
+    oversized = {
+        "size": 1 << 30,
+        "chunk_bytes": 256 << 10,
+        "payload": b"",
+        "chunk_sha256": (bytes(32),) * 4096,
+    }
+    thief.send_offer(thief.make_offer(tasks[1], b"x", update_id=counted.update_id, **oversized))
+    assert thief.fate(thief.make_offer(tasks[1], site.update(1))).status == "accepted"
+    (result,) = aggregator.join()
+    assert result.model is not None
+    members = [(site.devices[seed].device_id, seed, 10) for seed in (0, 1)]
+    expected = expected_mean(base_model(), members, 1)
+    for name, array in read_parameters(result.model.read_bytes()).items():
+        np.testing.assert_allclose(array, expected[name], atol=1e-6)
+    assert aggregator.counts()["dropped_taken_update_id"] == 2
+
+
+def test_chunks_that_come_for_nothing_are_not_kept(site: Site) -> None:
+    aggregator = site.aggregator(devices=2, min_devices=1, deadline_s=0.8, chunk_bytes=256, linger_s=1.0)
+    quick, slow = site.raw(0), site.raw(1)
+    tasks = tasks_for(quick, slow)
+    content = site.update(1)
+    chunk = slow.topics.chunk(site.devices[1].device_id)
+    offers = [slow.make_offer(tasks[1], content, payload=b"") for _ in range(2)]
+    for offer in offers:
+        slow.send_offer(offer)
+    slow.send(chunk, encode(Chunk(offers[0].update_id, 0, content[:256])))
+    assert quick.fate(quick.make_offer(tasks[0], site.update(0))).status == "accepted"
+    aggregator.wait_for("round_committed")
+    for offer in offers:
+        slow.send(chunk, encode(Chunk(offer.update_id, 1, content[256:512])))
+    aggregator.join()
+    with sqlite3.connect(site.folder / "state" / "rounds.sqlite") as store:
+        assert store.execute("select count(*) from chunks").fetchone() == (0,)
+    assert aggregator.counts()["dropped_unknown_chunk"] == 3
 
 
 def test_a_silent_device_does_not_hold_the_round(site: Site) -> None:
