@@ -263,7 +263,7 @@ def step(state: Round, event: Event) -> Step:
         case Phase.SELECTING, TimerFired(Phase.SELECTING):
             if len(state.selected) >= state.policy.min_devices:
                 return _open(state)
-            return state, (SetTimer(Phase.SELECTING, state.policy.selection_s),)
+            return state, _again(state)
         case Phase.OPEN, DeviceEligible(device):
             return _late_task(state, device)
         case Phase.SELECTING | Phase.OPEN, DeviceFailed(device):

@@ -86,7 +86,8 @@ def test_a_whole_round() -> None:
         Evaluated({"accuracy": 0.9}),
     )
     assert actions == [
-        Announce("selecting"), SetTimer(Phase.SELECTING, 1.0), SetTimer(Phase.SELECTING, 1.0),
+        Announce("selecting"), SetTimer(Phase.SELECTING, 1.0),
+        Announce("selecting"), SetTimer(Phase.SELECTING, 1.0),
         Announce("open"), GiveTask("a"), GiveTask("b"), SetTimer(Phase.OPEN, 60.0),
         TakeUpdate("a", b"1"), SendReceipt("a", b"1", "accepted"), SendReceipt("b", b"2", "accepted"),
         Announce("closed"), _drain(actions), Aggregate(), Evaluate(b"model"), Settle(),
