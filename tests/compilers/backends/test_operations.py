@@ -13,7 +13,8 @@ from lepton_sdk.program.operations import INFERENCE_OPERATIONS
 from lepton_targets import CPUS, get_target
 from lepton_targets.host import runs_here
 from support.native import Native
-from support.programs import EXACT_CASES, FLOAT_CASES, Case, together
+from support.operation_cases import EXACT_CASES, FLOAT_CASES
+from support.programs import Case, together
 
 # Shrinking compiles at every step; the failing operation is named in the message instead.
 SLOW = settings(

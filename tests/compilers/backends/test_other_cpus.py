@@ -12,7 +12,8 @@ from lepton_sdk.program import reference
 from lepton_targets import CPUS, get_target
 from support import elf
 from support.emulated import Emulated
-from support.programs import EXACT_CASES, FLOAT_CASES, Case, together
+from support.operation_cases import EXACT_CASES, FLOAT_CASES
+from support.programs import Case, together
 
 OTHERS = ("aarch64", "cortex-a76", "armv7", "riscv64")
 
