@@ -36,6 +36,7 @@ Evaluate = Callable[[Parameters], Mapping[str, float]]
 EventCallback = Callable[[str, Mapping[str, Any]], None]
 
 TICK_S = 0.1
+KEEP_TIME_S = 1.0
 _BATCH_MESSAGES = 1024
 
 
@@ -56,7 +57,8 @@ class Aggregator:
         sequence: Callable[[], int] = time.time_ns,
     ) -> None:
         """evaluate: metrics of a new model, {} where nothing measures it. on_event: called with a name and
-        fields as things happen. sequence: numbers that grow, also over restarts, for announcements."""
+        fields as things happen. sequence: numbers for announcements that grow; where they don't, the store
+        goes on from its last one."""
         self._job, self._transport, self._identity, self._allow = job, transport, identity, allow
         self._strategy = strategy or FedAvg()
         self._evaluate = evaluate or (lambda parameters: {})
@@ -70,6 +72,7 @@ class Aggregator:
         self._blocks = BlockServer(transport, identity, self.blobs, job.tenant, allow)
         self._inbox: queue.SimpleQueue[Delivery | rounds.Reconnected] = queue.SimpleQueue()
         self._timer: tuple[float, Phase] | None = None
+        self._keep_time_at = 0.0
         self._base: Parameters = {}
 
     def counts(self) -> dict[str, int]:
@@ -156,6 +159,7 @@ class Aggregator:
                 else:
                     self._desk.step(item)
             self._reception.go_on()
+            self._keep_time()
             if self._timer is not None and self._clock() >= self._timer[0]:
                 _, phase = self._timer
                 self._timer = None
@@ -208,7 +212,7 @@ class Aggregator:
             case rounds.Announce(phase):
                 self._announce(phase)
             case rounds.SetTimer(phase, seconds):
-                self._timer = (self._clock() + seconds, phase)
+                self._timer = (self._clock() + self._time_left(phase, seconds), phase)
             case rounds.GiveTask(device):
                 self._give_task(device)
             case rounds.Drain():
@@ -223,11 +227,25 @@ class Aggregator:
             case rounds.TakeUpdate() | rounds.SendReceipt():
                 pass
 
+    def _time_left(self, phase: Phase, seconds: float) -> float:
+        """Of an open round that an earlier life of this process began, what that life left of it."""
+        kept = self._store.time_left(self._job.name, self._desk.round.number) if phase is Phase.OPEN else None
+        return seconds if kept is None else min(seconds, kept)
+
+    def _keep_time(self) -> None:
+        """Note about once a second how long the round stays open; by this side's steady clock, no date."""
+        now = self._clock()
+        if self._timer is not None and self._timer[1] is Phase.OPEN and now >= self._keep_time_at:
+            self._keep_time_at = now + KEEP_TIME_S
+            self._store.put_time_left(self._job.name, self._desk.round.number, max(0.0, self._timer[0] - now))
+
     def _announce(self, phase: str) -> None:
         state = self._desk.round
+        with self._store.transaction():
+            sequence = self._store.next_sequence(self._job.name, self._sequence())
         message = RoundAnnouncement(
             self._job.tenant, self._job.name, state.number, phase, state.base_model_sha256,
-            float(state.policy.deadline_s), self._strategy.name, self._sequence(),
+            float(state.policy.deadline_s), self._strategy.name, sequence,
         )  # fmt: skip
         payload = codec.encode(self._identity.sign(message))
         self._transport.publish(self._topics.round(self._job.name), payload, retain=True)

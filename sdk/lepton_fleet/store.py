@@ -36,6 +36,8 @@ create index if not exists counted_by_update on counted(update_id);
 create table if not exists receipts(
     update_id blob, device text, job text, round integer, status text, reason text,
     primary key (device, update_id));
+create table if not exists time_left(job text, round integer, seconds real, primary key (job, round));
+create table if not exists announced(job text primary key, sequence integer not null);
 create table if not exists offences(device text primary key, n integer not null);
 create table if not exists dropped(reason text primary key, n integer not null);
 """
@@ -135,6 +137,26 @@ class Store:
         )
         return dict(rows.fetchall())
 
+    def next_sequence(self, job: str, proposed: int) -> int:
+        """A number above every earlier one of this job: `proposed`, or more where a clock went backwards."""
+        row = self._db.execute(
+            "insert into announced values (?,?) on conflict(job) do update "
+            "set sequence=max(sequence + 1, excluded.sequence) returning sequence",
+            (job, proposed),
+        ).fetchone()
+        return int(row[0])
+
+    def put_time_left(self, job: str, number: int, seconds: float) -> None:
+        """Keep how long a round stays open yet, so that a restart does not give it all its time again."""
+        self._db.execute("insert or replace into time_left values (?,?,?)", (job, number, seconds))
+
+    def time_left(self, job: str, number: int) -> float | None:
+        """What `put_time_left` kept last, or None."""
+        row = self._db.execute(
+            "select seconds from time_left where job=? and round=?", (job, number)
+        ).fetchone()
+        return float(row[0]) if row else None
+
     # ---- offers and chunks
 
     def put_offer(self, offer: Offer) -> tuple[bytes, ...]:
@@ -224,14 +246,15 @@ class Store:
         return row
 
     def forget_round(self, job: str, number: int) -> None:
-        """Remove the chunks and offers of a settled round."""
+        """Remove the chunks, offers and time of a settled round."""
         for table in ("counted", "offers"):
             self._db.execute(
                 f"delete from chunks where update_id in "
                 f"(select update_id from {table} where job=? and round=?)",
                 (job, number),
             )
-        self._db.execute("delete from offers where job=? and round=?", (job, number))
+        for table in ("offers", "time_left"):
+            self._db.execute(f"delete from {table} where job=? and round=?", (job, number))
 
     # ---- offences and counts
 

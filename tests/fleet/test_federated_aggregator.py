@@ -11,6 +11,7 @@ import cbor2
 import numpy as np
 import pytest
 
+from lepton_fleet.store import Fenced
 from lepton_sdk.federated.update import pack, read_parameters
 from lepton_sdk.wire.codec import encode
 from lepton_sdk.wire.identity import Identity
@@ -278,6 +279,36 @@ def test_a_silent_device_does_not_hold_the_round(site: Site) -> None:
     (result,) = aggregator.join()
     assert time.monotonic() - began < 5
     assert result.n_updates == 2
+
+
+def test_a_restarted_aggregator_gives_an_open_round_only_the_time_it_had_left(site: Site) -> None:
+    now = [1000.0]
+    options = {"devices": 2, "min_devices": 1, "deadline_s": 60.0}
+    job = make_job(site.folder, **options)
+
+    def aggregator() -> RunningAggregator:
+        transport = site.broker.transport()
+        return RunningAggregator(job, transport, site.server, site.devices, clock=lambda: now[0]).start()
+
+    first = aggregator()
+    quick, silent = site.raw(0), site.raw(1)
+    task, _ = tasks_for(quick, silent)
+    assert quick.fate(quick.make_offer(task, site.update(0))).status == "accepted"
+    now[0] += 50.0
+    time.sleep(0.5)
+    now[0] = 3.0
+    second = aggregator()
+    second.wait_for("ready")
+    with pytest.raises(Fenced):
+        first.join()
+    now[0] += 9.0
+    time.sleep(0.5)
+    assert not second.results
+    now[0] += 2.0
+    second.wait_for("round_committed")
+    now[0] += 60.0
+    (result,) = second.join()
+    assert result.n_updates == 1
 
 
 def test_too_few_updates_abandon_the_round_and_in_the_end_the_job(site: Site) -> None:

@@ -79,6 +79,17 @@ def test_two_aggregators_can_not_both_write(tmp_path: Path) -> None:
         assert new.add_offence("a" * 16) == 1
 
 
+def test_announcements_are_numbered_upwards_whatever_the_clock_does(tmp_path: Path) -> None:
+    proposed = (100, 101, 7, 7, 200)
+    numbers = []
+    for number in proposed:
+        store = Store(tmp_path / "rounds.sqlite")
+        with store.transaction():
+            numbers.append(store.next_sequence("digits", number))
+        store.close()
+    assert numbers == [100, 101, 102, 103, 200]
+
+
 def test_a_newer_offer_of_a_device_replaces_its_unfinished_one(tmp_path: Path) -> None:
     store = Store(tmp_path / "rounds.sqlite")
     with store.transaction():

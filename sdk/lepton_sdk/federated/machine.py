@@ -239,6 +239,10 @@ def _announced(state: Device, event: Announced) -> Step:
     if state.announced and event.sequence < state.announced.sequence:
         return state, ()
     before, state = state.announced, replace(state, announced=event)
+    if before is not None and _began_anew(before, event):
+        state = replace(state, finished=-1, offering=-1)
+        if state.phase in WORKING:
+            return _rest(state)
     if state.phase in SENDING:
         return state, ()
     if state.phase in WORKING and state.task:
@@ -246,6 +250,12 @@ def _announced(state: Device, event: Announced) -> Step:
         return _rest(state) if over else (state, ())
     waiting = state.phase is Phase.ELIGIBLE and before is not None and before.round == event.round
     return (state, ()) if waiting and event.phase != CLOSED else _rest(state)
+
+
+def _began_anew(before: Announced, event: Announced) -> bool:
+    """Whether a later announcement is of an earlier round: the server lost its store, and counts from 1."""
+    reopened = event.round == before.round and before.phase == CLOSED and event.phase != CLOSED
+    return event.sequence > before.sequence and (event.round < before.round or reopened)
 
 
 def _rest(state: Device) -> Step:

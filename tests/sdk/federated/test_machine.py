@@ -106,6 +106,22 @@ def test_a_round_that_closes_in_training_is_left() -> None:
     assert follow(Announced(1, "open", 1), state=later)[0] == later, "an announcement played again"
 
 
+def test_a_server_that_lost_its_store_and_counts_from_one_is_followed() -> None:
+    update_id = bytes(16)
+    done, _ = follow(Announced(7, "open", 1), Spooled(update_id, 7), Received(update_id, "accepted"))
+    assert AskForTask(1) in follow(Announced(1, "selecting", 2), state=done)[1]
+    assert follow(Announced(1, "selecting", 0), state=done)[0] == done, "an old one played again is not"
+
+    first, _ = follow(Announced(1, "open", 1), Spooled(update_id, 1), Received(update_id, "accepted"))
+    closed, _ = follow(Announced(1, "closed", 2), state=first)
+    assert AskForTask(1) in follow(Announced(1, "selecting", 3), state=closed)[1]
+
+    sending, _ = follow(Announced(7, "open", 1), Spooled(update_id, 7))
+    told, actions = follow(Announced(1, "selecting", 2), Received(update_id, "stale"), state=sending)
+    assert told.phase is Phase.ELIGIBLE
+    assert AskForTask(1) in actions
+
+
 @given(st.lists(EVENTS, max_size=40))
 def test_any_order_of_events_keeps_the_promises(events: list[Event]) -> None:
     state, spooled, told = Device(), set(), set()
