@@ -48,8 +48,9 @@ class RolloutDriver:
         self._blocks = BlockServer(transport, self._server, home.blobs, home.settings.tenant, allow)
         self._on_event = on_event or (lambda name, fields: None)
         self._ask_again_s, self._clock = ask_again_s, clock
-        self._inbox: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._timer: tuple[int, float] | None = None
+        self._ask_again_at = clock() + ask_again_s
         self.rollout = rollout
         self.counts: Counter[str] = Counter()
 
@@ -70,17 +71,19 @@ class RolloutDriver:
         """One report, or the timer, or the moment to ask again."""
         assert self._timer is not None
         number, at = self._timer
-        patience = max(min(at - self._clock(), self._ask_again_s), 0.0)
-        try:
-            event = self._inbox.get(timeout=patience)
-        except queue.Empty:
-            if self._clock() >= at:
-                self._feed(TimeRanOut(number))
-            else:
-                self._ask_again()
+        now = self._clock()
+        # Before any report, or devices that report without pause would hold a wave past its time.
+        if now >= at:
+            self._feed(TimeRanOut(number))
             return
-        if event is not None:
-            self._feed(event)
+        if now >= self._ask_again_at:
+            self._ask_again_at = now + self._ask_again_s
+            self._ask_again()
+        try:
+            event = self._inbox.get(timeout=max(min(at, self._ask_again_at) - self._clock(), 0.001))
+        except queue.Empty:
+            return
+        self._feed(event)
 
     def _feed(self, event: Event) -> None:
         before = self.rollout

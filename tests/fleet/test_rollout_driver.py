@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -120,6 +122,20 @@ def test_forged_replayed_and_strange_reports_change_nothing(plant: Plant) -> Non
     wire.publish(reported, report_of(said, "plant", (), device))
     wait_for(lambda: plant.ended)
     assert plant.ended[0].stage is Stage.COMPLETED
+
+
+def test_a_device_that_reports_without_pause_does_not_hold_a_wave(plant: Plant) -> None:
+    driver = plant.roll_out(dataclasses.replace(POLICY, wave_timeout_s=0.5))
+    wait_for(lambda: driver.rollout.wave == 0)
+    old = Record(answer=Answer(driver.rollout.plan.sequence - 1, 1, Result.CONFIRMED))
+    payload = report_of(old, "plant", (), plant.device)
+    wire = plant.broker.transport()
+    wire.start()
+    until = time.monotonic() + 5.0
+    while not plant.ended and time.monotonic() < until:
+        wire.publish(plant.topics.reported(plant.device.device_id), payload)
+    assert plant.ended
+    assert plant.ended[0].stage is Stage.STOPPED
 
 
 def test_a_stopped_release_is_not_rolled_out_again(plant: Plant) -> None:

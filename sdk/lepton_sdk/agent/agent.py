@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from lepton_sdk.agent import machine
-from lepton_sdk.agent.checks import problem_of, prove, verify_download
+from lepton_sdk.agent.checks import open_installed, problem_of, prove, verify_download, within
 from lepton_sdk.agent.download import BackgroundDownload
 from lepton_sdk.agent.machine import Action, Device, Done, Event, Failed, Started, Wished
 from lepton_sdk.agent.record import Installed, Phase, Problem, Reason, Record
@@ -37,6 +37,7 @@ from lepton_targets.host import runs_here
 logger = logging.getLogger(__name__)
 
 RETRY_S = 1.0
+SELF_TEST_S = 300.0
 EventCallback = Callable[[str, Mapping[str, Any]], None]
 
 
@@ -62,19 +63,21 @@ class DeviceAgent:
         threads: int = 1,
         check_interval_s: float = 1.0,
         max_attempts: int = 3,
+        self_test_timeout_s: float = SELF_TEST_S,
         on_event: EventCallback | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """trust: public PEM files of publishers, whose signature bundles and releases must carry.
         targets: names accepted, best first; None: all that this CPU runs. probe: called with a session of
         the model on probation every `check_interval_s`; False or an exception means it is not well.
-        max_attempts: times a phase may end this process before its release is given up. on_event: called
-        with "phase" or "refused" and fields as they happen, on the agent's thread."""
+        max_attempts: times a phase may end this process before its release is given up. self_test_timeout_s:
+        how long golden vectors may take. on_event: called with "phase" or "refused" and fields as they
+        happen, on the agent's thread."""
         self._transport, self._identity, self._topics = transport, identity, Topics(tenant)
         self._server_key = server_key if isinstance(server_key, PublicKey) else PublicKey.load(server_key)
         self._trust = tuple(Path(path) for path in trust)
         self._publishers = tuple(PublicKey.load(path) for path in self._trust)
-        self._engine, self._threads = engine, threads
+        self._engine, self._threads, self._self_test_timeout_s = engine, threads, self_test_timeout_s
         self._slots = Slots(Path(slots))
         self._device = Device(tuple(targets if targets is not None else runnable_targets()), max_attempts)
         self._inbox: queue.SimpleQueue[Event | _Nudge] = queue.SimpleQueue()
@@ -241,7 +244,9 @@ class DeviceAgent:
                 path = self._slots.download(candidate.blob.sha256)
                 self._do(Phase.STAGE, candidate.counter, lambda: self._slots.stage(path, candidate.slot))
             case machine.SelfTest(candidate):
-                self._do(Phase.SELF_TEST, candidate.counter, lambda: self._prove(candidate.installed()))
+                limit_s, installed = self._self_test_timeout_s, candidate.installed()
+                test = lambda: within(limit_s, lambda: self._prove(installed))  # noqa: E731
+                self._do(Phase.SELF_TEST, candidate.counter, test)
             case machine.Activate(slot, Phase.ROLLING_BACK, counter):
                 while not self._attempt(lambda: self._slots.activate(slot)):
                     if self._stop.wait(RETRY_S):
@@ -288,12 +293,12 @@ class DeviceAgent:
             self._feed(event)
 
     def _prove(self, installed: Installed) -> Session:
-        return prove(self._slots.bundle(installed.slot), self._trust, self._engine, self._threads)
+        path = self._slots.bundle(installed.slot)
+        return prove(path, installed.digest, self._trust, self._engine, self._threads)
 
     def _open(self, active: Installed) -> Session:
-        return Session(
-            self._slots.bundle(active.slot), engine=self._engine, threads=self._threads, trust=self._trust
-        )
+        path = self._slots.bundle(active.slot)
+        return open_installed(path, active.digest, self._trust, self._engine, self._threads)
 
     # ---- what others see
 
@@ -330,6 +335,7 @@ CONFIG_KEYS: Mapping[str, type | tuple[type, ...]] = {
     "engine": str,
     "threads": int,
     "check_interval_s": (int, float),
+    "self_test_timeout_s": (int, float),
 }
 
 _WORDS = {str: "a text", list: "a list of texts", int: "a whole number", (int, float): "a number"}
@@ -348,8 +354,9 @@ def from_config(
 ) -> DeviceAgent:
     """The agent that a device's TOML section `[agent]` describes.
 
-    Keys: slots (folder), trust (public PEM files), and where wanted targets, engine, threads and
-    check_interval_s. folder: what relative paths are relative to. Raises UsageError for other keys or values.
+    Keys: slots (folder), trust (public PEM files), and where wanted targets, engine, threads,
+    check_interval_s and self_test_timeout_s. folder: what relative paths are relative to. Raises UsageError
+    for other keys or values.
     """
     folder = Path.cwd() if folder is None else folder
     for key, value in section.items():
@@ -373,5 +380,6 @@ def from_config(
         engine=section.get("engine", "native"),
         threads=section.get("threads", 1),
         check_interval_s=float(section.get("check_interval_s", 1.0)),
+        self_test_timeout_s=float(section.get("self_test_timeout_s", SELF_TEST_S)),
         on_event=on_event,
     )

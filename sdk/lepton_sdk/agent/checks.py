@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lepton_sdk.agent.record import Candidate, Problem, Reason
@@ -45,14 +46,50 @@ def verify_download(path: Path, candidate: Candidate, trust: Sequence[Path], eng
         )
 
 
-def prove(path: Path, trust: Sequence[Path], engine: str, threads: int) -> Session:
+def open_installed(path: Path, digest: str, trust: Sequence[Path], engine: str, threads: int) -> Session:
+    """A session of a slot's bundle. digest: what was installed there, for an older release is signed as well.
+
+    Raises BundleFormatError (altered, or another bundle), SignatureError, UnavailableError.
+    """
+    bundle = Bundle.open(path)
+    if bundle.digest != digest:
+        raise BundleFormatError(
+            f"{path} holds the bundle {bundle.digest}; {digest} was installed there",
+            "the slot was changed by something else: publish the model again with a new counter",
+        )
+    return Session(bundle, engine=engine, threads=threads, trust=trust)
+
+
+def prove(path: Path, digest: str, trust: Sequence[Path], engine: str, threads: int) -> Session:
     """Open the bundle as it will run and run its golden vectors. Raises LeptonError."""
-    session = Session(path, engine=engine, threads=threads, trust=trust)
+    session = open_installed(path, digest, trust, engine, threads)
     try:
         session.self_test()
     except UnavailableError as error:
         raise SelfTestError(error.message, *error.details) from error
     return session
+
+
+def within(seconds: float, act: Callable[[], object]) -> None:
+    """Run `act` on a thread of its own; raises what it raises, or SelfTestError when it takes longer.
+
+    Native code can't be stopped from outside: what hangs goes on until this process ends.
+    """
+    raised: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            act()
+        except BaseException as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=run, name="lepton-self-test", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        raise SelfTestError(f"the self-test did not end within {seconds:g} s")
+    if raised:
+        raise raised[0]
 
 
 def problem_of(error: Exception) -> Problem:

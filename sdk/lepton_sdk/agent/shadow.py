@@ -2,7 +2,8 @@
 
 Two keys must agree before a device installs anything: the publisher's signs the bundle and the release
 statement with its counter, the server's signs the `desired` document that asks one device for it. A server
-that was broken into can choose among published releases above the device's counter, and nothing else.
+that was broken into can choose among published releases above the device's counter, or send a device back to
+the model it ran before the present one, and nothing else.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,9 +15,10 @@ import pytest
 from lepton_sdk.agent.agent import DeviceAgent, from_config
 from lepton_sdk.agent.record import Phase, ProbationPolicy, Record
 from lepton_sdk.agent.slots import Slots
+from lepton_sdk.session import Session
 from lepton_sdk.wire.identity import Identity
 from lepton_sdk.wire.loopback import LoopbackMessage
-from lepton_targets.errors import UnavailableError, UsageError
+from lepton_targets.errors import BundleFormatError, UnavailableError, UsageError
 from support import bundles
 from support.devices import WRONG_GOLDEN, Workshop, wait_for
 
@@ -208,6 +210,36 @@ def test_an_unwell_model_is_rolled_back(workshop: Workshop, start: Callable[...,
     assert agent.session().bundle.manifest.name == "tiny1"
     workshop.wish(3, release)
     assert workshop.wait_answer(3).reason == "tried_before"
+
+
+def test_a_self_test_that_hangs_is_refused_and_the_old_model_stays(
+    workshop: Workshop, start: Callable[..., DeviceAgent], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = start(self_test_timeout_s=0.2)
+    install(workshop, counter=1, sequence=1)
+    ended = threading.Event()
+    monkeypatch.setattr(Session, "self_test", lambda session: ended.wait(20.0))
+    try:
+        workshop.wish(2, workshop.release(2, workshop.bundle(2)))
+        answer = workshop.wait_answer(2)
+    finally:
+        ended.set()
+    assert (answer.result, answer.reason) == ("refused", "self_test")
+    assert "did not end within 0.2 s" in answer.detail
+    assert agent.session().bundle.manifest.name == "tiny1"
+
+
+def test_an_older_signed_bundle_put_into_the_active_slot_is_not_run(
+    workshop: Workshop, start: Callable[..., DeviceAgent]
+) -> None:
+    agent = start()
+    install(workshop, counter=1, sequence=1)
+    install(workshop, counter=2, sequence=2)
+    agent.close()
+    slots = workshop.folder / "slots"
+    shutil.copyfile(slots / "a" / "bundle.lep", slots / "b" / "bundle.lep")
+    with pytest.raises(BundleFormatError, match="was installed there"):
+        workshop.agent().session()
 
 
 def test_a_probe_that_hangs_is_no_confirmation(workshop: Workshop, start: Callable[..., DeviceAgent]) -> None:
