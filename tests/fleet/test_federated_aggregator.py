@@ -355,6 +355,21 @@ def test_forged_receipts_empty_no_spool_and_old_announcements_wake_nobody(site: 
     assert topics.round(JOB) in {message.topic for message in site.broker.log}
 
 
+def test_a_base_model_that_does_not_come_is_asked_for_again_in_the_same_round(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lepton_sdk.federated.client.FETCH_TIMEOUT_S", 0.3)
+    failures: list[str] = []
+    site.broker.fault = lambda m: () if m.topic.endswith("down/block") and not failures else (m,)
+    aggregator = site.aggregator(devices=1)
+    client = make_client(site.broker.transport(), site.devices[0], site.server, site.folder / "a", 0, 10)
+    client._on_event = lambda name, fields: failures.append(fields["phase"]) if name == "failed" else None
+    with running(client, 1):
+        (result,) = aggregator.join()
+    assert failures == ["fetch"]
+    assert result.n_updates == 1
+
+
 def test_training_that_fails_costs_the_device_its_round_only(site: Site) -> None:
     aggregator = site.aggregator(devices=2, min_devices=1)
     good = make_client(site.broker.transport(), site.devices[0], site.server, site.folder / "a", 0, 10)

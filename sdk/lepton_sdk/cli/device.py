@@ -46,6 +46,7 @@ def run(
     from lepton_sdk.agent import agent as device_agent
     from lepton_sdk.wire.configuration import broker_transport, read_configuration
     from lepton_sdk.wire.identity import Identity, PublicKey
+    from lepton_sdk.wire.presence import Presence
 
     logging.basicConfig(
         level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
@@ -83,6 +84,11 @@ def run(
             on_event=lambda name, fields: tell(f"agent_{name}", fields),
         )  # fmt: skip
     whole.finish()
+    # The federated client tells its presence itself.
+    presence = None
+    if client is None:
+        presence = Presence(transport, identity.device_id, tenant, whole.folder, __version__)
+        presence.begin()
 
     stopped = threading.Event()
 
@@ -108,6 +114,8 @@ def run(
             agent.close()
         if client is not None:
             client.sign_off()
+        if presence is not None:
+            presence.end()
         transport.close()
 
 

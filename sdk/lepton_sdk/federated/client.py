@@ -13,7 +13,6 @@ import logging
 import queue
 import random
 import secrets
-import shutil
 import threading
 import time
 from collections import Counter, deque
@@ -29,8 +28,8 @@ from lepton_sdk.federated.update import Parameters, difference, pack, read_param
 from lepton_sdk.wire import codec
 from lepton_sdk.wire.download import Downloader
 from lepton_sdk.wire.identity import Identity, PublicKey, Signed
+from lepton_sdk.wire.presence import Presence
 from lepton_sdk.wire.round import Report, RoundAnnouncement, Task
-from lepton_sdk.wire.status import Status
 from lepton_sdk.wire.topics import Topics, check_name
 from lepton_sdk.wire.transport import Delivery, Transport
 from lepton_sdk.wire.update import CODEC, Chunk, Need, Offer, Receipt
@@ -90,8 +89,7 @@ class FederatedClient:
         self._downloader = Downloader(transport, identity, self._server_key, tenant)
         self._on_event = on_event or (lambda name, fields: None)
         self._retry_s, self._clock, self._jitter = retry_s, clock, jitter
-        self._boot_id = secrets.token_bytes(8)
-        self._version = version
+        self._presence = Presence(transport, identity.device_id, tenant, self._folder, version)
         self._inbox: queue.SimpleQueue[machine.Event] = queue.SimpleQueue()
         self._stop = threading.Event()
         self._state = machine.Device()
@@ -101,7 +99,6 @@ class FederatedClient:
         self._sending: SpooledUpdate | None = None
         self._offered: set[bytes] = set()
         self.counts: Counter[str] = Counter()
-        transport.set_last_will(self._topics.status(identity.device_id), self._status(online=False))
 
     @property
     def device_id(self) -> str:
@@ -126,6 +123,7 @@ class FederatedClient:
         self._transport.subscribe(self._topics.task(device), self._on_task)
         self._transport.subscribe(self._topics.need(device), self._on_need)
         self._transport.subscribe(self._topics.receipt(device), self._on_receipt)
+        self._presence.begin()
         self._transport.on_connection(self._on_connection)
         self._transport.start(connect_timeout_s)
         self._offer_what_waits()
@@ -138,8 +136,7 @@ class FederatedClient:
 
     def sign_off(self) -> None:
         """Tell that this device is offline now."""
-        status = self._status(online=False)
-        self._transport.publish(self._topics.status(self.device_id), status, retain=True)
+        self._presence.end()
 
     def stop(self) -> None:
         """Let `run` return soon; from any thread. What is spooled is offered at the next start."""
@@ -149,8 +146,6 @@ class FederatedClient:
 
     def _on_connection(self, connected: bool) -> None:
         if connected:
-            status = self._status(online=True)
-            self._transport.publish(self._topics.status(self.device_id), status, retain=True)
             self._inbox.put(machine.Connected())
 
     def _on_announcement(self, delivery: Delivery) -> None:
@@ -243,7 +238,8 @@ class FederatedClient:
             log = logger.error if isinstance(error, LeptonError) else logger.exception
             log("round %d: %s failed: %s", task.round, phase.value, error)
             self._on_event("failed", {"phase": phase.value, "round": task.round, "reason": str(error)})
-            self._report(task.round, "failed")
+            if phase in (Phase.TRAIN, Phase.SPOOL):  # the others are tried again, so the server still waits
+                self._report(task.round, "failed")
             return machine.Failed(phase, task.round, str(error))
 
     def _fetch(self, task: Task) -> machine.Event:
@@ -298,7 +294,7 @@ class FederatedClient:
             round=update.round,
             base_model_sha256=update.base_model_sha256,
             device=self.device_id,
-            boot_id=self._boot_id,
+            boot_id=self._presence.boot_id,
             update_id=update_id,
             attempt=attempt,
             n_examples=update.n_examples,
@@ -351,17 +347,12 @@ class FederatedClient:
 
     def _report(self, round_number: int, phase: str) -> None:
         report = Report(
-            self._topics.tenant, self.device_id, self._boot_id, self._job, round_number, phase, {}
+            self._topics.tenant, self.device_id, self._presence.boot_id, self._job, round_number, phase, {}
         )
         self._publish(self._topics.report(self.device_id), report)
 
     def _publish(self, topic: str, message: Signed) -> None:
         self._transport.publish(topic, codec.encode(self._identity.sign(message)))
-
-    def _status(self, online: bool) -> bytes:
-        free = shutil.disk_usage(self._folder).free
-        status = Status(self._identity.device_id, online, self._boot_id, self._version, free)
-        return codec.encode(status)
 
     def _base_path(self, task: Task) -> Path:
         return self._folder / "base" / task.base_model_sha256.hex()

@@ -6,6 +6,7 @@
     identity.py   Ed25519 keys; a device's name is the hash of its key; signatures over the CBOR
     round.py      round announced, device eligible, task given      update.py   offer, chunk, need, receipt
     blocks.py     blocks of an artifact wanted and given            status.py   a device is here
+    presence.py   tells that status, also when the device vanishes
     transport.py  what carries topics: the Protocol; mqtt.py over a broker, loopback.py inside one process,
                   dispatch.py who gets what and when all have acknowledged it
     download.py   an artifact fetched by blocks, resumable
