@@ -95,10 +95,15 @@ def broker_transport(section: Section, client_id: str) -> tuple[MqttTransport, f
     """The transport that `[broker]` describes, not started yet, and how long to wait for it in seconds.
 
     Keys: host, port, connect_timeout_s, keepalive_s, username, password_file, and for TLS authority,
-    certificate, private_key (PEM files).
+    certificate, private_key (PEM files). Raises UsageError.
     """
     authority, certificate = section.optional_path("authority"), section.optional_path("certificate")
     private_key, password_file = section.optional_path("private_key"), section.optional_path("password_file")
+    if (certificate or private_key) and authority is None:
+        raise UsageError(
+            "[broker] names a certificate or private_key but no authority, so nothing would be encrypted",
+            "name the PEM file of the broker's authority as `authority`",
+        )
     username = section.text("username", "")
     timeout_s = section.number("connect_timeout_s", 30.0)
     transport = MqttTransport(
@@ -108,7 +113,14 @@ def broker_transport(section: Section, client_id: str) -> tuple[MqttTransport, f
         keepalive_s=section.whole("keepalive_s", 15),
         tls=Tls(authority, certificate, private_key) if authority else None,
         username=username or None,
-        password=password_file.read_text().strip() if password_file else None,
+        password=_secret(password_file) if password_file else None,
     )
     section.finish()
     return transport, timeout_s
+
+
+def _secret(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read broker.password_file {path}: {error}") from error
