@@ -9,7 +9,6 @@ store at its next start and goes on.
 
 from __future__ import annotations
 
-import queue
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 from lepton_fleet import round as rounds
 from lepton_fleet.blocks import BlobFolder, BlockServer
 from lepton_fleet.desk import Desk, Happening, Letter
+from lepton_fleet.inbox import Inbox
 from lepton_fleet.job import Job, RoundResult
 from lepton_fleet.reception import Reception
 from lepton_fleet.round import Phase, Round
@@ -70,7 +70,7 @@ class Aggregator:
         self._reception = Reception(job, self._desk, allow, clock)
         self.blobs = BlobFolder(job.state / "blobs")
         self._blocks = BlockServer(transport, identity, self.blobs, job.tenant, allow)
-        self._inbox: queue.SimpleQueue[Delivery | rounds.Reconnected] = queue.SimpleQueue()
+        self._inbox: Inbox[rounds.Reconnected] = Inbox(job.limits.waiting_bytes)
         self._timer: tuple[float, Phase] | None = None
         self._keep_time_at = 0.0
         self._base: Parameters = {}
@@ -93,7 +93,7 @@ class Aggregator:
         took over).
         """
         for topic in (self._topics.offer, self._topics.chunk, self._topics.report):
-            self._transport.subscribe(topic(ANY_DEVICE), self._inbox.put)
+            self._transport.subscribe(topic(ANY_DEVICE), self._inbox.deliver)
         self._blocks.start()
         self._transport.on_connection(self._on_connection)
         self._transport.start(connect_timeout_s)
@@ -159,6 +159,8 @@ class Aggregator:
                 else:
                     self._desk.step(item)
             self._reception.go_on()
+            for _ in range(self._inbox.take_dropped()):
+                self._desk.drop("overflow")
             self._keep_time()
             if self._timer is not None and self._clock() >= self._timer[0]:
                 _, phase = self._timer
@@ -177,17 +179,8 @@ class Aggregator:
 
     def _collect(self) -> list[Delivery | rounds.Reconnected]:
         due_in = TICK_S if self._timer is None else self._timer[0] - self._clock()
-        batch: list[Delivery | rounds.Reconnected] = []
-        size = 0
-        try:
-            batch.append(self._inbox.get(timeout=min(TICK_S, max(0.001, due_in))))
-            while size < self._job.limits.batch_bytes and len(batch) < _BATCH_MESSAGES:
-                item = self._inbox.get_nowait()
-                size += len(item.payload) if isinstance(item, Delivery) else 0
-                batch.append(item)
-        except queue.Empty:
-            pass
-        return batch
+        patience_s = min(TICK_S, max(0.001, due_in))
+        return self._inbox.take(patience_s, self._job.limits.batch_bytes, _BATCH_MESSAGES)
 
     def _send(self) -> None:
         """Outside of any transaction: everything in the outbox; first what is to be told, then the work."""

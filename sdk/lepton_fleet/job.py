@@ -17,7 +17,7 @@ class Limits:
 
     in_flight_bytes: granted to all devices together; grant_bytes: to one update at a time. max_norm: L2 norm
     of an update. quarantine_after: unusable updates of a device before it is shut out. batch_bytes: made
-    durable by one fsync.
+    durable by one fsync. waiting_bytes: kept of messages that were not dealt with yet.
     """
 
     chunk_bytes: int = 64 << 10
@@ -29,6 +29,7 @@ class Limits:
     max_examples: int = 1 << 24
     quarantine_after: int = 3
     batch_bytes: int = 8 << 20
+    waiting_bytes: int = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
