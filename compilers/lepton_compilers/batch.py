@@ -17,6 +17,7 @@ from lepton_sdk.program.operations import (
     Add,
     AveragePool2d,
     ClampTo,
+    Concat,
     Conv2d,
     Dense,
     DepthwiseConv2d,
@@ -99,6 +100,9 @@ def follow_batch(op: Operation, tensors: Tensors, axes: dict[TensorId, int], bat
         result = axis if axis != len(shape) - 1 else None
     elif isinstance(op, Add):
         result = axis if len(set(carried.values())) == 1 else None
+    elif isinstance(op, Concat):
+        same = set(carried) == set(op.xs) and len(set(carried.values())) == 1
+        result = axis if same and axis != op.axis else None
     elif isinstance(op, Transpose):
         result = op.axes.index(axis)
     elif isinstance(op, Pad):

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from lepton_sdk.program import Program, Tensor, TensorId
 from lepton_sdk.program.operations import (
     ClampTo,
+    Concat,
     Dequantize,
     MaxPool2d,
     Operation,
@@ -30,6 +31,7 @@ Array = npt.NDArray[Any]
 # rounding of its inputs, or none.
 _EXACT_IN_FLOAT: tuple[type[Operation], ...] = (
     ClampTo,
+    Concat,
     Dequantize,
     MaxPool2d,
     Pad,

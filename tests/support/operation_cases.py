@@ -15,6 +15,7 @@ from lepton_sdk.program.operations import (
     Add,
     AveragePool2d,
     ClampTo,
+    Concat,
     Conv2d,
     Dense,
     DepthwiseConv2d,
@@ -345,6 +346,24 @@ def pad_cases(draw: Draw) -> Case:
 
 
 @st.composite
+def concat_cases(draw: Draw) -> Case:
+    """One to four parts along any axis, any type; sometimes one part twice."""
+    rng, dtype = draw(seeds()), draw(st.sampled_from(DTYPES))
+    shape = draw(st.lists(st.integers(1, 6), min_size=1, max_size=4))
+    axis = draw(st.integers(0, len(shape) - 1))
+    extents = draw(st.lists(st.integers(1, 9), min_size=1, max_size=4))
+    shapes = [(*shape[:axis], extent, *shape[axis + 1 :]) for extent in extents]
+    q = draw(quantizations()) if dtype == "int8" else None
+    xs = [Tensor(f"x{i}", part, dtype, q) for i, part in enumerate(shapes)]
+    twice = draw(st.booleans())
+    names = (*(x.name for x in xs), *((xs[0].name,) if twice else ()))
+    whole = sum(extents) + (extents[0] if twice else 0)
+    y = Tensor("y", (*shape[:axis], whole, *shape[axis + 1 :]), dtype, q)
+    arrays = tuple(_array(rng, dtype, part) for part in shapes)
+    return Case(program_of([*xs, y], [Concat(names, "y", axis)]), arrays)
+
+
+@st.composite
 def quantize_cases(draw: Draw) -> Case:
     """Ties, huge values, infinities and NaN among ordinary ones."""
     rng, shape, q = draw(seeds()), draw(maps()), draw(quantizations())
@@ -379,6 +398,7 @@ EXACT_CASES: dict[str, st.SearchStrategy[Case]] = {
     "Reshape": reshape_cases(),
     "Transpose": transpose_cases(),
     "Pad": pad_cases(),
+    "Concat": concat_cases(),
     "Quantize": quantize_cases(),
     "Dequantize": dequantize_cases(),
 }

@@ -35,6 +35,7 @@ SUPPORTED = (
     "AveragePool",
     "BatchNormalization",
     "Clip",
+    "Concat",
     "Constant",
     "Conv",
     "DequantizeLinear",
@@ -56,7 +57,7 @@ SUPPORTED = (
     "Transpose",
     "Unsqueeze",
 )
-SHAPE_ARITHMETIC = ("Cast", "Concat", "Gather", "Shape", "Slice")
+SHAPE_ARITHMETIC = ("Cast", "Gather", "Shape", "Slice")
 """Accepted where they compute a Reshape's target from known shapes, as exporters write it."""
 
 

@@ -30,6 +30,7 @@ Array = npt.NDArray[Any]
 SUPPORTED = (
     "ADD",
     "AVERAGE_POOL_2D",
+    "CONCATENATION",
     "CONV_2D",
     "DEPTHWISE_CONV_2D",
     "DEQUANTIZE",

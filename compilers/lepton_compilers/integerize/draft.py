@@ -11,11 +11,11 @@ from lepton_compilers.integerize.chain import tensor_quantization
 from lepton_compilers.integerize.known import Array, Known, known
 from lepton_compilers.passes.graph import DEQUANTIZE, Expr, Graph, Var, dtype, operator, shape
 from lepton_sdk.program import Function, Operation, Program, Quantization, Tensor, TensorId, Variable
-from lepton_sdk.program.operations import ClampTo, MaxPool2d, Pad, Reshape, Transpose
+from lepton_sdk.program.operations import ClampTo, Concat, MaxPool2d, Pad, Reshape, Transpose
 from lepton_sdk.program.tensors import constant
 from lepton_targets.errors import BadInputError, UnsupportedOperatorError
 
-MOVES = (Reshape, Transpose, Pad, MaxPool2d, ClampTo)
+MOVES = (Reshape, Transpose, Pad, Concat, MaxPool2d, ClampTo)
 """Operations whose output has its input's quantisation."""
 
 
@@ -83,10 +83,12 @@ class Draft:
         self.tensors[name] = constant(name, value, quantization)
         return name
 
-    def scratch(self, name: str, extents: tuple[int, ...], kind: str) -> TensorId:
+    def scratch(
+        self, name: str, extents: tuple[int, ...], kind: str, quantization: Quantization | None = None
+    ) -> TensorId:
         """A tensor between two operations of one layer."""
         name = self._fresh(name)
-        self.tensors[name] = Tensor(name, extents, kind)
+        self.tensors[name] = Tensor(name, extents, kind, quantization)
         return name
 
     def known(self, expr: Expr) -> Known | None:
@@ -143,7 +145,8 @@ class Draft:
         """What only moves bytes has one quantisation on both ends, whichever end states it."""
         for op in (*operations, *reversed(operations)):
             if isinstance(op, MOVES):
-                x, y = self.tensors[op.x], self.tensors[op.y]
-                if x.dtype == "int8" and (x.quantization or y.quantization):
-                    self._quantise(op.x, x.quantization or y.quantization or Quantization((1.0,)))
-                    self._quantise(op.y, self.tensors[op.x].quantization or Quantization((1.0,)))
+                ends = (*op.inputs, *op.outputs)
+                stated = next((q for n in ends if (q := self.tensors[n].quantization) is not None), None)
+                if stated is not None and self.tensors[ends[0]].dtype == "int8":
+                    for name in ends:
+                        self._quantise(name, stated)

@@ -17,6 +17,7 @@ from lepton_compilers.passes.graph import (
     ADD,
     AVERAGE_POOL,
     CLIP,
+    CONCAT,
     CONV2D,
     DEQUANTIZE,
     MATMUL,
@@ -30,6 +31,7 @@ from lepton_compilers.passes.graph import (
     Var,
     integers,
     operator,
+    parts,
     shape,
 )
 from lepton_sdk.program import Clamp, Operation, TensorId
@@ -37,6 +39,7 @@ from lepton_sdk.program.operations import (
     Add,
     AveragePool2d,
     ClampTo,
+    Concat,
     Conv2d,
     Dense,
     DepthwiseConv2d,
@@ -172,6 +175,28 @@ def pad(call: Expr, x: TensorId, y: TensorId, fill: float) -> Pad:
     return Pad(x, y, widths[::2], widths[1::2], fill)
 
 
+def _concat(draft: Draft, chain: Chain) -> Lowered | None:
+    """Parts that the compiler knows become constants."""
+    names: list[TensorId] = []
+    reads: list[Var] = []
+    for part in parts(chain.core):
+        what = draft.known(part)
+        if what is not None and what.parameter is not None:
+            return None
+        if what is None:
+            names.append(draft.tensor(part))
+            reads.append(part)
+        else:
+            names.append(draft.float_constant(f"{draft.layer(chain.result)}/part", what))
+    op = Concat(tuple(names), draft.tensor(chain.result), concat_axis(chain.core))
+    return Lowered((op,), tuple(reads))
+
+
+def concat_axis(call: Expr) -> int:
+    """The axis of a concat, counted from the front."""
+    return int(call.attrs.axis) % len(shape(parts(call)[0]))
+
+
 def _dequantize(draft: Draft, chain: Chain) -> Lowered | None:
     source = draft.dequantised_call(chain.core)
     if source is None:
@@ -200,5 +225,6 @@ FLOAT: Mapping[str, Rule] = {
     RESHAPE: move,
     PERMUTE: move,
     PAD: move,
+    CONCAT: _concat,
     DEQUANTIZE: _dequantize,
 }

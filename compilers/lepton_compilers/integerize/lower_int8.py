@@ -14,13 +14,22 @@ from lepton_compilers.integerize.accumulators import check_weights, int32_bias
 from lepton_compilers.integerize.chain import Chain, activation_bounds
 from lepton_compilers.integerize.draft import Draft
 from lepton_compilers.integerize.known import Array
-from lepton_compilers.integerize.lower_float import Lowered, Rule, arranged, last_axis, move, pad
+from lepton_compilers.integerize.lower_float import (
+    Lowered,
+    Rule,
+    arranged,
+    concat_axis,
+    last_axis,
+    move,
+    pad,
+)
 from lepton_compilers.integerize.windows import is_nhwc_pool, padding, pair, pool_padding
 from lepton_compilers.passes.fold_constants import permute_axes
 from lepton_compilers.passes.graph import (
     ADD,
     AVERAGE_POOL,
     CLIP,
+    CONCAT,
     CONV2D,
     DEQUANTIZE,
     MATMUL,
@@ -32,13 +41,15 @@ from lepton_compilers.passes.graph import (
     SOFTMAX,
     Var,
     number,
+    parts,
     shape,
 )
-from lepton_sdk.program import Clamp, Operation, Quantization, arithmetic
+from lepton_sdk.program import Clamp, Operation, Quantization, TensorId, arithmetic
 from lepton_sdk.program.operations import (
     Add,
     AveragePool2d,
     ClampTo,
+    Concat,
     Conv2d,
     Dense,
     DepthwiseConv2d,
@@ -175,11 +186,45 @@ def _table(draft: Draft, chain: Chain, x: Var, x_quantization: Quantization, rea
     out = chain.quantization
     if out is None:
         return None
-    numbers = np.rint(real / out.scale) + out.zero_point
-    table = np.clip(numbers, chain.integer_low, chain.integer_high).astype(np.int8)
+    table = integers_of(real, out, chain.integer_low, chain.integer_high)
     held = draft.constant(f"{draft.layer(chain.result)}/table", table)
     op = Table(draft.tensor(x, x_quantization), held, draft.tensor(chain.result, out))
     return Lowered((op,), (x,))
+
+
+def integers_of(real: Array, quantization: Quantization, low: int = -128, high: int = 127) -> Array:
+    """float64 reals as int8, rounded half to even, saturated."""
+    numbers = np.rint(real / quantization.scale) + quantization.zero_point
+    held: Array = np.clip(numbers, low, high).astype(np.int8)
+    return held
+
+
+def _concat(draft: Draft, chain: Chain) -> Lowered | None:
+    """Parts in other numbers than the whole's go through a table first; constants are converted now."""
+    out, whole = chain.quantization, chain.core
+    if out is None or (chain.integer_low, chain.integer_high) != (-128, 127):
+        return None
+    layer = draft.layer(chain.result)
+    operations: list[Operation] = []
+    names: list[TensorId] = []
+    reads: list[Var] = []
+    for part in parts(whole):
+        what, source = draft.known(part), draft.dequantised(part)
+        if what is not None:
+            names.append(draft.constant(f"{layer}/part", integers_of(what.real, out), out))
+        elif source is None:
+            return None
+        else:
+            x, quantization = source
+            reads.append(x)
+            names.append(draft.tensor(x, quantization))
+            if quantization != out:
+                table = draft.constant(f"{layer}/table", integers_of(_reals(quantization), out))
+                other = draft.scratch(f"{layer}/part", shape(x), "int8", out)
+                operations.append(Table(names[-1], table, other))
+                names[-1] = other
+    joined = Concat(tuple(names), draft.tensor(chain.result, out), concat_axis(whole))
+    return Lowered((*operations, joined), tuple(reads))
 
 
 def _moved(draft: Draft, chain: Chain) -> Lowered | None:
@@ -233,6 +278,7 @@ INT8: Mapping[str, Rule] = {
     RESHAPE: _moved,
     PERMUTE: _moved,
     PAD: _moved,
+    CONCAT: _concat,
 }
 INTEGER_MOVES: Mapping[str, Rule] = {
     RESHAPE: move,

@@ -30,6 +30,7 @@ MAX_POOL = "relax.nn.max_pool2d"
 AVERAGE_POOL = "relax.nn.avg_pool2d"
 SOFTMAX = "relax.nn.softmax"
 PAD = "relax.nn.pad"
+CONCAT = "relax.concat"
 
 
 def is_var(expr: Expr) -> bool:
@@ -109,6 +110,11 @@ def results(function: Any) -> tuple[Var, ...]:
     while is_var(body) and isinstance(defined.get(body), tvm.ir.Tuple | tvm.ir.Var):
         body = defined[body]
     return tuple(body.fields) if isinstance(body, tvm.ir.Tuple) else (body,)
+
+
+def parts(call: Expr) -> tuple[Expr, ...]:
+    """What a concat joins."""
+    return tuple(call.args[0].fields)
 
 
 class Graph:

@@ -12,6 +12,7 @@ from lepton_compilers.passes.graph import (
     ADD,
     AVERAGE_POOL,
     CLIP,
+    CONCAT,
     CONV2D,
     DEQUANTIZE,
     MAX_POOL,
@@ -23,8 +24,9 @@ from lepton_compilers.passes.graph import (
     dtype,
     integers,
     is_constant,
-    is_var,
+    operands,
     operator,
+    parts,
     shape,
     value,
 )
@@ -113,7 +115,7 @@ def _turned(rewriter: Rewriter, turned: dict[Var, Expr], var: Var, old: Expr) ->
             count_include_pad=bool(a.count_include_pad),
             layout="NHWC",
         )
-    follows = any(rewriter.graph.resolve(a) in turned for a in getattr(old, "args", ()) if is_var(a))
+    follows = any(rewriter.graph.resolve(a) in turned for a in operands(old))
     if not follows or not dtype(var):
         return None
     if name in REDUCTIONS and sorted(integers(old.attrs.axis)) in ([2, 3], [-2, -1]):
@@ -126,6 +128,9 @@ def _turned(rewriter: Rewriter, turned: dict[Var, Expr], var: Var, old: Expr) ->
         pairs = [widths[2 * axis : 2 * axis + 2] for axis in TO_NHWC]
         flat = [w for pair in pairs for w in pair]
         return relax.op.nn.pad(nhwc(old.args[0]), flat, str(old.attrs.pad_mode), float(old.attrs.pad_value))
+    if name == CONCAT:
+        axis = int(old.attrs.axis) % 4
+        return relax.op.concat([nhwc(part) for part in parts(old)], TO_NHWC.index(axis))
     if name in ELEMENTWISE:
         data = 2 if name == ADD else 1
         if name in (QUANTIZE, DEQUANTIZE) and value(old.args[1]).size > 1:

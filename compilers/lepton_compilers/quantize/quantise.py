@@ -165,7 +165,9 @@ class _Quantiser:
         return self.ranges[str(var.name)].quantization()
 
     def _operand(self, expr: Expr) -> Expr:
-        """A float operand, dequantised from int8 where it is a tensor of the network."""
+        """A float operand, dequantised from int8 where it is a tensor of the network; a tuple of such."""
+        if isinstance(expr, tvm.ir.Tuple):
+            return relax.Tuple([self._operand(field) for field in expr.fields])
         expr = self.graph.resolve(expr)
         if expr in self.graph.parameters and expr not in self.held:
             quantization = self.ranges[str(expr.name)].quantization()

@@ -33,8 +33,8 @@ class Operation:
     @property
     def inputs(self) -> tuple[TensorId, ...]:
         """Tensors this operation reads, in field order; absent optional ones are left out."""
-        names = (getattr(self, name) for name in tensor_fields(type(self)) if name not in self.OUTPUTS)
-        return tuple(name for name in names if name is not None)
+        fields = (name for name in tensor_fields(type(self)) if name not in self.OUTPUTS)
+        return tuple(name for field in fields for name in _names(getattr(self, field)))
 
     @property
     def updates(self) -> tuple[TensorId, ...]:
@@ -43,11 +43,13 @@ class Operation:
 
     def renamed(self: Self, names: Mapping[TensorId, TensorId]) -> Self:
         """The same operation on other tensors; names that are not in the mapping stay."""
-        fields = {
-            field: names.get(value, value)
-            for field in tensor_fields(type(self))
-            if (value := getattr(self, field)) is not None
-        }
+        fields: dict[str, TensorId | tuple[TensorId, ...]] = {}
+        for field in tensor_fields(type(self)):
+            value = getattr(self, field)
+            if isinstance(value, tuple):
+                fields[field] = tuple(names.get(name, name) for name in value)
+            elif value is not None:
+                fields[field] = names.get(value, value)
         return dataclasses.replace(self, **fields)
 
     def shapes(self, t: Tensors) -> tuple[Shape, ...]:
@@ -64,8 +66,15 @@ class Operation:
 
 
 def tensor_fields(kind: type[Operation]) -> tuple[str, ...]:
-    """Names of the fields that hold tensor names, in declaration order."""
-    return tuple(f.name for f in dataclasses.fields(kind) if str(f.type).split(" | ")[0] == "TensorId")
+    """Names of the fields that hold a tensor's name, or several, in declaration order."""
+    kinds = {f.name: str(f.type).removesuffix(" | None") for f in dataclasses.fields(kind)}
+    return tuple(name for name, held in kinds.items() if held in ("TensorId", "tuple[TensorId, ...]"))
+
+
+def _names(value: TensorId | tuple[TensorId, ...] | None) -> tuple[TensorId, ...]:
+    if value is None:
+        return ()
+    return value if isinstance(value, tuple) else (value,)
 
 
 def window_shape(
@@ -301,6 +310,27 @@ class Pad(Operation):
 
 
 @dataclass(frozen=True, slots=True)
+class Concat(Operation):
+    """y = numpy.concatenate(xs, axis). Inputs and output share their type and quantisation."""
+
+    xs: tuple[TensorId, ...]
+    y: TensorId
+    axis: int
+
+    def shapes(self, t: Tensors) -> tuple[Shape, ...]:
+        first, *others = (t[x].shape for x in self.xs)
+        if not 0 <= self.axis < len(first):
+            raise ValueError(f"axis {self.axis} of a rank-{len(first)} tensor")
+        for shape in others:
+            if len(shape) != len(first) or any(
+                a != b for i, (a, b) in enumerate(zip(first, shape)) if i != self.axis
+            ):
+                raise ValueError(f"{first} and {shape} can't be joined along axis {self.axis}")
+        extent = sum(t[x].shape[self.axis] for x in self.xs)
+        return ((*first[: self.axis], extent, *first[self.axis + 1 :]),)
+
+
+@dataclass(frozen=True, slots=True)
 class Quantize(Operation):
     """float32 to int8: clamp(rne(x · float32(1 / scale)) + zero_point)."""
 
@@ -336,6 +366,7 @@ INFERENCE_OPERATIONS: tuple[type[Operation], ...] = (
     Reshape,
     Transpose,
     Pad,
+    Concat,
     Quantize,
     Dequantize,
 )

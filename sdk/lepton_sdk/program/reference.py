@@ -15,6 +15,7 @@ from lepton_sdk.program.operations import (
     Add,
     AveragePool2d,
     ClampTo,
+    Concat,
     Conv2d,
     Dense,
     DepthwiseConv2d,
@@ -164,6 +165,10 @@ def _pad(op: Pad, v: Values, t: Tensors) -> tuple[Array, ...]:
     return (np.pad(v[op.x], tuple(zip(op.before, op.after)), constant_values=op.value),)
 
 
+def _concat(op: Concat, v: Values, t: Tensors) -> tuple[Array, ...]:
+    return (np.concatenate([v[x] for x in op.xs], op.axis),)
+
+
 def _quantize(op: Quantize, v: Values, t: Tensors) -> tuple[Array, ...]:
     return (arithmetic.quantize(v[op.x], float(t[op.y].scale), t[op.y].zero_point),)
 
@@ -186,6 +191,7 @@ RULES: Mapping[type[Operation], Rule] = {
     Reshape: _reshape,
     Transpose: _transpose,
     Pad: _pad,
+    Concat: _concat,
     Quantize: _quantize,
     Dequantize: _dequantize,
     **TRAINING_RULES,

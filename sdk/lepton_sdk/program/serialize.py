@@ -139,6 +139,8 @@ def _decoded(annotation: str, value: Any, where: str) -> Any:
         return value
     if kind == "float" and isinstance(value, int | float) and math.isfinite(value):
         return float(value)
+    if kind == "tuple[TensorId, ...]" and isinstance(value, list) and all(isinstance(v, str) for v in value):
+        return tuple(value)
     if isinstance(value, list) and all(isinstance(v, int | float) and not isinstance(v, bool) for v in value):
         if kind == "Clamp" and len(value) == 2:
             return Clamp(*value)

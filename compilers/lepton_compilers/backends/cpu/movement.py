@@ -11,7 +11,7 @@ from lepton_compilers.backends.answers import Answer, Yes, when
 from lepton_compilers.backends.cpu.draft import Draft
 from lepton_compilers.backends.cpu.lowering import Lowering, Rows
 from lepton_sdk.program import Tensors
-from lepton_sdk.program.operations import Pad, Reshape, Transpose
+from lepton_sdk.program.operations import Concat, Pad, Reshape, Transpose
 
 
 def bytes_moved(op: Reshape | Transpose | Pad, t: Tensors) -> Answer:
@@ -19,6 +19,12 @@ def bytes_moved(op: Reshape | Transpose | Pad, t: Tensors) -> Answer:
     return when(
         len(t[op.x].shape) <= 6 and t[op.x].dtype == t[op.y].dtype, "a rank above 6, or a change of type"
     )
+
+
+def joined(op: Concat, t: Tensors) -> Answer:
+    """Any type; all parts of the output's."""
+    found = sorted({t[name].dtype for name in (*op.xs, op.y)})
+    return when(len(found) == 1, f"types {', '.join(found)}; the parts and the whole have one type")
 
 
 def always(op: object, t: Tensors) -> Answer:
@@ -60,8 +66,23 @@ def emit_pad(op: Pad, draft: Draft) -> None:
     draft.call("place", source, target + corner, size, *_six(x.shape, 1), *_six(steps, 0))
 
 
+def emit_concat(op: Concat, draft: Draft) -> None:
+    """Each part's rows of bytes go to their place in the whole."""
+    whole = draft.tensors[op.y]
+    size = np.dtype(whole.dtype).itemsize
+    row = math.prod(whole.shape[op.axis :]) * size
+    rows = math.prod(whole.shape[: op.axis])
+    sources = [draft.read(x) for x in op.xs]
+    target, before = draft.write(op.y), 0
+    for x, source in zip(op.xs, sources):
+        part = math.prod(draft.tensors[x].shape[op.axis :]) * size
+        draft.call("place", source, target + before, 1, *_six((rows, part), 1), *_six((row, 1), 0))
+        before += part
+
+
 LOWERINGS: Rows = {
     Reshape: (Lowering(always, emit_reshape),),
     Transpose: (Lowering(bytes_moved, emit_transpose),),
     Pad: (Lowering(bytes_moved, emit_pad),),
+    Concat: (Lowering(joined, emit_concat),),
 }
