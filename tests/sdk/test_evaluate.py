@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lepton_sdk.bundle import FunctionInterface, TensorSpec
 from lepton_sdk.evaluate import compare, run_examples, scores
-from lepton_sdk.metrics import METRICS, choose, predicted
+from lepton_sdk.metrics import METRICS, TABLES, choose, predicted
 from lepton_sdk.session import Session
 from lepton_targets.errors import BadInputError, UsageError
 from support import bundles
@@ -29,7 +29,8 @@ LABELLED = st.integers(1, 40).flatmap(
 def test_metrics_are_shares(case: tuple[np.ndarray, np.ndarray]) -> None:
     given_scores, labels = case
     for metric in METRICS.values():
-        assert 0 <= metric(given_scores, labels) <= 1
+        value = metric(given_scores, labels)
+        assert value is None or 0 <= value <= 1
     assert METRICS["top5"](given_scores, labels) == 1
 
 
@@ -45,6 +46,53 @@ def test_metrics_are_scikit_learns(case: tuple[np.ndarray, np.ndarray]) -> None:
         assert METRICS[name](given_scores, labels) == pytest.approx(expected)
 
 
+@settings(deadline=None)
+@given(LABELLED, st.integers(1, 4))
+def test_tables_are_scikit_learns(case: tuple[np.ndarray, np.ndarray], classes: int) -> None:
+    sklearn = pytest.importorskip("sklearn.metrics")
+    given_scores, labels = case[0][:, :classes], case[1] % max(classes, 2)
+    found, every = predicted(given_scores), range(max(classes, 2))
+    matrix = sklearn.confusion_matrix(labels, found, labels=every)
+    assert TABLES["confusion_matrix"](given_scores, labels) == matrix.tolist()
+    expected = sklearn.precision_recall_fscore_support(labels, found, labels=every, zero_division=0)
+    rows = TABLES["per_class"](given_scores, labels)
+    for key, column in zip(("precision", "recall", "f1", "examples"), expected):
+        np.testing.assert_allclose([row[key] for row in rows], column)
+
+
+@settings(deadline=None)
+@given(LABELLED, st.integers(1, 4))
+def test_roc_is_scikit_learns(case: tuple[np.ndarray, np.ndarray], classes: int) -> None:
+    sklearn = pytest.importorskip("sklearn.metrics")
+    # Whole numbers, so that ties occur and a difference of two scores is exact.
+    given_scores, labels = np.rint(case[0][:, :classes]), case[1] % max(classes, 2)
+    if classes <= 2:
+        binary = given_scores[:, 0] if classes == 1 else given_scores[:, 1] - given_scores[:, 0]
+        ranked = {1: binary}
+    else:
+        ranked = {number: given_scores[:, number] for number in range(classes)}
+    told = {number: ranks for number, ranks in ranked.items() if 0 < (labels == number).sum() < len(labels)}
+    curves = TABLES["roc_curve"](given_scores, labels)
+    assert [curve["class"] for curve in curves] == list(told)
+    areas = [sklearn.roc_auc_score(labels == number, ranks) for number, ranks in told.items()]
+    for curve, area, (number, ranks) in zip(curves, areas, told.items()):
+        assert curve["area"] == pytest.approx(area)
+        false, true, thresholds = sklearn.roc_curve(labels == number, ranks, drop_intermediate=False)
+        every = dict(zip(thresholds[1:].tolist(), zip(false[1:], true[1:])))
+        corners = list(zip(curve["false_positive_rates"], curve["true_positive_rates"]))
+        assert corners[0] == (0, 0)
+        assert corners[-1] == (1, 1)
+        assert curve["thresholds"][0] is None
+        for threshold, corner in zip(curve["thresholds"][1:], corners[1:]):
+            assert corner == pytest.approx(every[threshold])
+        assert np.trapezoid(*np.array(corners).T[::-1]) == pytest.approx(area)
+    assert METRICS["roc_auc"](given_scores, labels) == (pytest.approx(np.mean(areas)) if areas else None)
+
+
+def test_a_label_beyond_the_models_classes_is_a_row_of_misses() -> None:
+    assert TABLES["confusion_matrix"](np.eye(2), np.array([0, 2])) == [[1, 0, 0], [0, 0, 0], [0, 1, 0]]
+
+
 def test_one_score_is_a_yes_from_one_half_on() -> None:
     np.testing.assert_array_equal(predicted(np.array([[0.2], [0.7]])), [0, 1])
 
@@ -52,6 +100,8 @@ def test_one_score_is_a_yes_from_one_half_on() -> None:
 def test_unknown_metric_lists_near_names() -> None:
     with pytest.raises(UsageError, match="did you mean accuracy"):
         choose("acuracy,f1")
+    with pytest.raises(UsageError, match="no metric was named"):
+        choose(" , ")
 
 
 @pytest.fixture(scope="module")

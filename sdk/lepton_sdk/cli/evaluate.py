@@ -1,15 +1,15 @@
-"""`lepton eval`: how right, and how like another runtime."""
+"""`lepton eval`: how right, and how like another model."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lepton_sdk.cli.output import print_json, print_table, progress_bar
-from lepton_targets.errors import BadInputError, UsageError
+from lepton_targets.errors import BadInputError, UsageError, nearest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,20 +17,29 @@ if TYPE_CHECKING:
     from lepton_sdk.session import Session
 
 
+PEERS = {"litert": "litert", "lepton": "native"}
+"""What `--against NAME:FILE` may name, and the engine that opens its file."""
+
+
 def evaluate(
     bundle: Annotated[Path, typer.Argument(help="Bundle, or a .tflite with --engine litert.")],
     data: Annotated[Path, typer.Option(help="NPZ with an array of each input (or `features`) and `labels`.")],
     metrics: Annotated[
-        str, typer.Option(help="accuracy, top5, precision, recall, f1; separated by commas.")
+        str,
+        typer.Option(
+            help="accuracy, top5, precision, recall, f1, roc_auc, confusion_matrix, per_class, roc_curve; "
+            "separated by commas."
+        ),
     ] = "accuracy",
     against: Annotated[
-        str | None, typer.Option(help="litert:FILE.tflite: compare every output with it.")
+        str | None,
+        typer.Option(help="litert:FILE.tflite or lepton:FILE.lep: compare every output with it."),
     ] = None,
     engine: Annotated[str, typer.Option(help="native, reference or litert.")] = "native",
     threads: Annotated[int, typer.Option(min=1, help="Threads of one inference.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Evaluate a model on labelled examples; with --against, compare it with another runtime."""
+    """Evaluate a model on labelled examples; with --against, compare it with another model or runtime."""
     from lepton_sdk.evaluate import compare, run_examples, scores
     from lepton_sdk.metrics import accuracy, choose
     from lepton_sdk.samples import examples_for, labels_of, read_arrays
@@ -39,7 +48,12 @@ def evaluate(
     chosen = choose(metrics)
     session = Session(bundle, engine=engine, threads=threads)
     arrays = read_arrays(data)
-    other = Session(_peer_file(against), engine="litert", threads=threads) if against else None
+    peer, other = "", None
+    if against is not None:
+        peer, peer_file = _peer(against)
+        # Another bundle runs as this one does; LiteRT's is no engine for bundles.
+        peer_engine = engine if peer == "lepton" and engine == "reference" else PEERS[peer]
+        other = Session(peer_file, engine=peer_engine, threads=threads)
     examples = examples_for(session.inputs, arrays)
     n = len(next(iter(examples.values())))
     labels = labels_of(arrays, n)
@@ -58,16 +72,42 @@ def evaluate(
         with progress_bar("against", n, as_json) as progress:
             others = run_examples(other, their_examples, progress)
         report["against"] = {
-            "name": "litert",
+            "name": peer,
             "accuracy": None if labels is None else accuracy(scores(other, others), labels),
             **compare(session, outputs, other, others).as_dict(),
         }
     if as_json:
         print_json(report)
-        return
-    print_table(("figure", "value"), [(k, v) for k, v in report.items() if k != "against"])
-    if other is not None:
-        print_table(("against litert", "value"), list(report["against"].items())[1:])
+    else:
+        _print(report, session.labels or ())
+
+
+def _print(report: Mapping[str, Any], names: Sequence[str]) -> None:
+    from lepton_sdk.metrics import TABLES
+
+    apart = {"against", *TABLES}
+    print_table(("figure", "value"), [(key, value) for key, value in report.items() if key not in apart])
+    if report.get("per_class"):
+        rows = report["per_class"]
+        columns = tuple(rows[0])
+        cells = [(_named(row["class"], names), *list(row.values())[1:]) for row in rows]
+        print_table(columns, cells, title="\nper class")
+    if report.get("confusion_matrix"):
+        matrix = report["confusion_matrix"]
+        cells = [(_named(number, names), *row) for number, row in enumerate(matrix)]
+        print_table(("is \\ taken for", *map(str, range(len(matrix)))), cells, title="\nconfusion matrix")
+    if report.get("roc_curve"):
+        columns = ("class", "area", "corners")
+        cells = [(_named(c["class"], names), c["area"], len(c["thresholds"])) for c in report["roc_curve"]]
+        print_table(columns, cells, title="\nROC curves (corners: --json, or lepton report)")
+    if "against" in report:
+        others = dict(report["against"])
+        title = f"\nagainst {others.pop('name')}"
+        print_table(("figure", "value"), list(others.items()), title=title)
+
+
+def _named(number: int, names: Sequence[str]) -> str:
+    return f"{number} {names[number]}" if number < len(names) else str(number)
 
 
 def _for_peer(session: Session, other: Session, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -80,8 +120,10 @@ def _for_peer(session: Session, other: Session, arrays: Mapping[str, np.ndarray]
     return named
 
 
-def _peer_file(text: str) -> str:
+def _peer(text: str) -> tuple[str, str]:
+    """(name, file) of `--against`."""
     name, _, path = text.partition(":")
-    if name != "litert" or not path:
-        raise UsageError(f"--against is '{text}'; accepted: litert:FILE.tflite")
-    return path
+    if name not in PEERS or not path:
+        accepted = "litert:FILE.tflite, lepton:FILE.lep"
+        raise UsageError(f"--against is '{text}'{nearest(name, PEERS)}; accepted: {accepted}")
+    return name, path

@@ -165,6 +165,34 @@ def test_eval(lepton: Lepton, path: Path, examples: Path) -> None:
     assert lepton("eval", path, "--data", examples, "--metrics", "acuracy").code == 2
 
 
+def test_eval_tables(lepton: Lepton, path: Path, examples: Path) -> None:
+    asked = "roc_auc,confusion_matrix,per_class,roc_curve"
+    found = lepton("eval", path, "--data", examples, "--metrics", asked, "--json").json
+    assert sum(map(sum, found["confusion_matrix"])) == 30
+    assert len(found["per_class"]) == 10
+    areas = [curve["area"] for curve in found["roc_curve"]]
+    assert found["roc_auc"] == pytest.approx(np.mean(areas))
+    shown = lepton("eval", path, "--data", examples, "--metrics", asked).out
+    assert "1 yes" in shown
+    assert "taken for" in shown
+
+
+def test_eval_against_another_bundle(lepton: Lepton, path: Path, examples: Path, tmp_path: Path) -> None:
+    other = bundles.write(tmp_path / "other.lep", targets=(host().name,))
+    found = lepton("eval", path, "--data", examples, "--against", f"lepton:{other}", "--json").json["against"]
+    assert found == {
+        "name": "lepton",
+        "accuracy": pytest.approx(0.9),
+        "agreement": 1.0,
+        "bytes_equal_fraction": 1.0,
+        "max_step_difference": 0,
+    }
+    shown = lepton("eval", path, "--data", examples, "--against", f"lepton:{other}").out
+    assert "against lepton" in shown
+    for wrong in ("leptn:x", "lepton:", str(other)):
+        assert lepton("eval", path, "--data", examples, "--against", wrong).code == 2
+
+
 def test_bench_has_the_contracts_keys(lepton: Lepton, path: Path) -> None:
     found = lepton("bench", path, "--seconds", "0.02", "--cold", "--json").json
     assert found["engine"] == "native"
