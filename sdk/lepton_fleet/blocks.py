@@ -7,7 +7,7 @@ import logging
 from collections import Counter
 from pathlib import Path
 
-from lepton_sdk.durable import write_durably
+from lepton_sdk.durable import make_folder, write_durably
 from lepton_sdk.wire.blocks import Block, Want
 from lepton_sdk.wire.codec import decode, encode
 from lepton_sdk.wire.identity import AllowList, Identity
@@ -22,8 +22,7 @@ class BlobFolder:
     """Content-addressed files: `put` names them, `path` finds them."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = make_folder(folder)
 
     def put(self, content: bytes) -> bytes:
         """Keep `content` durably; returns its SHA-256 (32 bytes)."""

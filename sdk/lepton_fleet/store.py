@@ -15,6 +15,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from lepton_fleet.round import Phase, Policy, Round
+from lepton_sdk.durable import make_folder
 from lepton_sdk.wire.codec import decode, encode
 from lepton_sdk.wire.update import Offer, Receipt
 from lepton_targets.errors import CheckFailedError, UnavailableError
@@ -53,7 +54,7 @@ class Store:
     def __init__(self, path: Path) -> None:
         """Open or create, and take over: any aggregator that had it open is fenced from now on."""
         self._path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         try:
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             self._db.execute("pragma journal_mode=wal")

@@ -16,7 +16,7 @@ def write_durably(path: Path | str, content: bytes | Iterable[bytes], mode: int 
     Raises OSError (disc full, no permission); the temporary file is removed then.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -32,6 +32,15 @@ def write_durably(path: Path | str, content: bytes | Iterable[bytes], mode: int 
         raise
     sync_folder(path.parent)
     return path
+
+
+def make_folder(folder: Path) -> Path:
+    """Make `folder` with its parents, so that each that is new survives power loss; returns it."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in reversed(missing):
+        sync_folder(path.parent)
+    return folder
 
 
 def replace_link(link: Path, target: str) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from lepton_sdk.agent import record as records
 from lepton_sdk.agent.record import AT_REST, Blob, Record, Slot
-from lepton_sdk.durable import replace_link, sync_folder, write_durably
+from lepton_sdk.durable import make_folder, replace_link, sync_folder, write_durably
 from lepton_targets.errors import BadInputError
 
 BUNDLE = "bundle.lep"
@@ -30,7 +30,7 @@ class Slots:
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
         self.incoming = self.root / "incoming"
-        self.incoming.mkdir(parents=True, exist_ok=True)
+        make_folder(self.incoming)
 
     # ---- record and counter
 

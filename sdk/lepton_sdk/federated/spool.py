@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from lepton_sdk.durable import sync_folder, write_durably
+from lepton_sdk.durable import make_folder, sync_folder, write_durably
 from lepton_sdk.wire.codec import decode, encode, require
 from lepton_targets.errors import MessageError
 
@@ -55,8 +55,9 @@ class Spool:
     """A folder of updates that wait for their receipts."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = make_folder(folder)
+        for unfinished in folder.glob(f".*{_SUFFIX}.*"):
+            unfinished.unlink()  # left by a process that ended while it wrote
 
     def put(self, update: SpooledUpdate) -> None:
         """Keep `update`: written, fsynced, renamed, the folder fsynced. Raises OSError (disc full)."""

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from lepton_sdk.durable import sync_folder
+from lepton_sdk.durable import make_folder, sync_folder
 from lepton_sdk.wire.blocks import BLOCK_BYTES, MAX_RANGES, Block, Want
 from lepton_sdk.wire.codec import decode, encode
 from lepton_sdk.wire.identity import Identity, PublicKey
@@ -113,7 +113,7 @@ class Downloader:
         """
         if goal.exists() and _sha256_of(goal) == sha256:
             return goal
-        goal.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(goal.parent)
         topic = self._topics.block(self._identity.device_id)
         self._transport.subscribe(topic, self._on_block)
         try:

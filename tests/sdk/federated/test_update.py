@@ -96,6 +96,13 @@ def test_the_spool_keeps_updates_until_they_are_removed(tmp_path: Path) -> None:
     assert spool.pending() == (spooled(2),)
 
 
+def test_what_a_killed_process_left_half_written_is_removed(tmp_path: Path) -> None:
+    Spool(tmp_path).put(spooled(1))
+    (tmp_path / f".{bytes(16).hex()}.update.x7_k").write_bytes(b"half")
+    assert Spool(tmp_path).pending() == (spooled(1),)
+    assert len(list(tmp_path.iterdir())) == 1
+
+
 def test_a_damaged_spool_file_is_set_aside(tmp_path: Path) -> None:
     spool = Spool(tmp_path)
     spool.put(spooled(1))
