@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -154,6 +156,39 @@ def rollout(
         )
     if ended.stage is not Stage.COMPLETED:
         raise typer.Exit(4)
+
+
+@fleet.command()
+def serve(
+    home: Home = HERE,
+    broker: Annotated[str | None, typer.Option(help="HOST:PORT instead of the settings'.")] = None,
+    allow: Annotated[Path | None, typer.Option(help="Folder of device keys instead.")] = None,
+    connect_timeout: Annotated[float, typer.Option(help="Seconds to wait for the broker.")] = 30.0,
+    as_json: AsJson = False,
+) -> None:
+    """Give devices the published files until stopped (SIGTERM, Ctrl-C): a device that was away during a
+    roll-out finishes its download then."""
+    from lepton_fleet.blocks import BlockServer
+    from lepton_fleet.home import FleetHome
+    from lepton_sdk.wire.mqtt import MqttTransport
+
+    opened = FleetHome(home)
+    settings = opened.settings
+    host, port = (settings.host, settings.port) if broker is None else _address(broker)
+    transport = MqttTransport(host, port)
+    server = BlockServer(transport, opened.server(), opened.blobs, settings.tenant, opened.allow(allow))
+    stopped = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
+    server.start()
+    transport.start(connect_timeout)
+    if as_json:
+        print_json({"event": "ready", "releases": opened.highest_counter()})
+    else:
+        print(f"serving the files of {opened.highest_counter()} releases at {host}:{port}")
+    sys.stdout.flush()
+    stopped.wait()
+    transport.close()
 
 
 def _teller(silent: bool) -> Callable[[str, Mapping[str, Any]], None]:

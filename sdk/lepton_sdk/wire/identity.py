@@ -143,7 +143,8 @@ class Identity:
 
 class AllowList:
     """The device keys a server accepts: given ones, or a folder of *.pub.pem that is read again whenever a
-    file is added or removed, so that enrolling and expelling a device need no restart."""
+    file is added or removed, so that enrolling and expelling a device need no restart. A folder that can't be
+    read any more accepts nobody."""
 
     def __init__(self, keys: Iterable[PublicKey] = (), folder: Path | None = None) -> None:
         """Raises UnavailableError (no such folder) or BadInputError (a file in it that is no key)."""
@@ -165,7 +166,11 @@ class AllowList:
     def keys(self) -> Mapping[str, PublicKey]:
         """Every accepted key by device id."""
         if self._folder is not None:
-            changed = self._folder.stat().st_mtime_ns
+            try:
+                changed = self._folder.stat().st_mtime_ns
+            except OSError as error:
+                logger.error("no device of %s is accepted now: %s", self._folder, error)
+                return self._given
             if changed != self._read_at:
                 self._read_at = changed
                 self._keys = {**self._given, **self._in_folder(self._folder)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -64,3 +65,16 @@ def test_the_allow_list_follows_its_folder(tmp_path: Path) -> None:
     assert key.raw == identity.public.raw
     (tmp_path / "a.pub.pem").unlink()
     assert allow.get(identity.device_id) is None
+
+
+def test_a_folder_of_keys_that_went_away_accepts_nobody_and_ends_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "devices"
+    identity, given = Identity.generate(), Identity.generate()
+    identity.save(folder / "a.pem")
+    allow = AllowList([given.public], folder)
+    assert allow.get(identity.device_id) is not None
+    shutil.move(folder, tmp_path / "elsewhere")
+    assert allow.get(identity.device_id) is None
+    assert allow.get(given.device_id) is not None
+    shutil.move(tmp_path / "elsewhere", folder)
+    assert allow.get(identity.device_id) is not None
