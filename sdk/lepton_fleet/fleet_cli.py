@@ -8,11 +8,14 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lepton_sdk.cli.output import print_json, print_table
+
+if TYPE_CHECKING:
+    from lepton_fleet.rollout_start import Beginning
 
 fleet = typer.Typer(no_args_is_help=True, help="Publish releases and roll them out to devices.")
 
@@ -89,10 +92,15 @@ def release(
 
 @fleet.command()
 def rollout(
+    context: typer.Context,
     home: Home = HERE,
     number: Annotated[int | None, typer.Option("--release", help="Counter; the last if not given.")] = None,
     waves: Annotated[
-        str, typer.Option(help="How much of the fleet has it after each wave, e.g. 1,10%,100%.")
+        str,
+        typer.Option(
+            help="How much of the fleet has it after each wave, growing, e.g. 1,10%,100%. The last named is "
+            "the last: with 1 or 1,10% the other devices are left out, and 100% later goes on."
+        ),
     ] = "1,50%,100%",
     max_failures: Annotated[int, typer.Option(help="Failures allowed in a wave.")] = 0,
     min_confirmed: Annotated[float, typer.Option(help="Part of a wave that must confirm.")] = 1.0,
@@ -108,13 +116,15 @@ def rollout(
 ) -> None:
     """Roll a release out wave by wave; goes on where it stood when it was interrupted.
 
-    Exits 4 when it was stopped. With --json the last line is the result.
+    Outcomes: completed (exit 0); stopped (4): devices failed and it was taken back, for good; incomplete (5):
+    devices were silent, and the same command goes on when they are back. With --json the last line is the
+    result.
     """
     from lepton_fleet.home import FleetHome
     from lepton_fleet.rollout import Stage, summary
     from lepton_fleet.rollout_driver import RolloutDriver
     from lepton_fleet.rollout_plan import RolloutPolicy, Share
-    from lepton_fleet.rollout_start import begin_or_resume, planned
+    from lepton_fleet.rollout_start import begin_or_resume
     from lepton_sdk.agent.record import ProbationPolicy
     from lepton_sdk.wire.mqtt import MqttTransport
 
@@ -123,27 +133,34 @@ def rollout(
     probation = ProbationPolicy(probation_seconds, probation_inferences, probation_timeout)
     policy = RolloutPolicy(shares, max_failures, min_confirmed, wave_timeout, probation)
     allowed = opened.allow(allow)
+    given = [
+        option
+        for option in policy.options()
+        if _was_given(context, option.removeprefix("--").replace("-", "_"))
+    ]
     if dry_run:
-        plan = planned(opened, number, allowed, policy)
+        beginning = begin_or_resume(opened, number, allowed, policy, given=given, dry_run=True)
         if as_json:
-            print_json({"plan": plan.to_fields()})
+            print_json({"plan": beginning.rollout.plan.to_fields(), "resumed": beginning.resumes})
         else:
-            print(plan.text())
+            _print_beginning(beginning)
         return
     settings = opened.settings
     host, port = (settings.host, settings.port) if broker is None else _address(broker)
     with opened.lock("rollouts"):
         began = time.monotonic()
-        state, statement = begin_or_resume(opened, number, allowed, policy)
+        beginning = begin_or_resume(opened, number, allowed, policy, given=given)
         transport = MqttTransport(host, port)
         if not as_json:
-            print(state.plan.text())
-        driver = RolloutDriver(opened, transport, state, statement, allowed, on_event=_teller(as_json))
+            _print_beginning(beginning)
+        driver = RolloutDriver(
+            opened, transport, beginning.rollout, beginning.statement, allowed, on_event=_teller(as_json)
+        )
         try:
             ended = driver.run(connect_timeout)
         finally:
             transport.close()
-    result = summary(ended, time.monotonic() - began)
+    result = {**summary(ended, time.monotonic() - began), "resumed": beginning.resumes}
     if as_json:
         print_json(result)
     else:
@@ -153,9 +170,12 @@ def rollout(
         print(
             f"{result['outcome']} in {result['seconds']:.1f} s"
             + (f": {ended.reason}" if ended.reason else "")
+            + (f"; {result['untouched']} devices untouched" if result["untouched"] else "")
         )
+        if ended.stage is Stage.INCOMPLETE:
+            print("the same command goes on once the silent devices are back")
     if ended.stage is not Stage.COMPLETED:
-        raise typer.Exit(4)
+        raise typer.Exit(5 if ended.stage is Stage.INCOMPLETE else 4)
 
 
 @fleet.command()
@@ -189,6 +209,19 @@ def serve(
     sys.stdout.flush()
     stopped.wait()
     transport.close()
+
+
+def _was_given(context: typer.Context, parameter: str) -> bool:
+    source = context.get_parameter_source(parameter)
+    return source is not None and source.name != "DEFAULT"
+
+
+def _print_beginning(beginning: Beginning) -> None:
+    state = beginning.rollout
+    if beginning.resumes:
+        wave, waves = max(state.wave, 0) + 1, len(state.plan.waves)
+        print(f"goes on in wave {wave} of {waves}, with the plan it began with:")
+    print(state.plan.text())
 
 
 def _teller(silent: bool) -> Callable[[str, Mapping[str, Any]], None]:

@@ -17,11 +17,13 @@ from lepton_sdk.agent.record import Result
 
 
 class Stage(StrEnum):
-    """RUNNING opens waves; WITHDRAWING takes the release back; the others are ends."""
+    """RUNNING opens waves; WITHDRAWING takes the release back; the others are ends. INCOMPLETE: devices are
+    silent, and nothing speaks against the release; `resumed` makes it run again."""
 
     RUNNING = "running"
     WITHDRAWING = "withdrawing"
     COMPLETED = "completed"
+    INCOMPLETE = "incomplete"
     STOPPED = "stopped"
 
 
@@ -36,7 +38,7 @@ class Fate(StrEnum):
 
 
 FAILURES = frozenset({Fate.ROLLED_BACK, Fate.REFUSED, Fate.FAILED})
-ENDS = frozenset({Stage.COMPLETED, Stage.STOPPED})
+ENDS = frozenset({Stage.COMPLETED, Stage.INCOMPLETE, Stage.STOPPED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,8 @@ class Rollout:
     """Where a plan stands. wave: index of the last one opened, -1 before the first.
 
     fates: of devices that have answered; reasons: why a device did not keep the release; waiting: devices
-    that have been told to take it back and have not said so yet; reason: why the roll-out was stopped.
+    that have been told to take it back and have not said so yet; reason: why the roll-out was stopped or is
+    incomplete.
     """
 
     plan: RolloutPlan
@@ -139,6 +142,13 @@ def step(rollout: Rollout, event: Event) -> Step:
     return rollout, ()
 
 
+def resumed(rollout: Rollout) -> Rollout:
+    """An incomplete one runs again, in the wave where devices were silent; any other stays as it is."""
+    if rollout.stage is not Stage.INCOMPLETE:
+        return rollout
+    return replace(rollout, stage=Stage.RUNNING, reason="")
+
+
 def _timer(rollout: Rollout) -> int:
     return rollout.wave if rollout.stage is Stage.RUNNING else len(rollout.plan.waves)
 
@@ -191,7 +201,8 @@ def _judge(rollout: Rollout, time_is_up: bool) -> Step:
         return _open_next(rollout)
     reason = f"wave {rollout.wave + 1}: {confirmed} of {size} devices confirmed"
     if fates[Fate.PENDING]:
-        return _stop_for_silence(rollout, f"{reason}, {fates[Fate.PENDING]} were silent")
+        reason += f", {fates[Fate.PENDING]} were silent"
+        return replace(rollout, stage=Stage.INCOMPLETE, reason=reason), ()
     return _stop(rollout, reason)
 
 
@@ -202,11 +213,6 @@ def _stop(rollout: Rollout, reason: str) -> Step:
         return replace(rollout, stage=Stage.STOPPED, reason=reason), ()
     stopped = replace(rollout, stage=Stage.WITHDRAWING, waiting=waiting, reason=reason)
     return stopped, (*map(Withdraw, waiting), StartTimer(_timer(stopped)))
-
-
-def _stop_for_silence(rollout: Rollout, reason: str) -> Step:
-    """Nothing speaks against the model: who confirmed it keeps it; the silent shall not install it alone."""
-    return replace(rollout, stage=Stage.STOPPED, reason=reason), tuple(map(Withdraw, rollout.pending))
 
 
 def _taken_back(rollout: Rollout, answer: Answered) -> Step:
@@ -232,7 +238,8 @@ def _out_of_time(rollout: Rollout) -> Step:
 def summary(rollout: Rollout, seconds: float) -> dict[str, Any]:
     """What `lepton fleet rollout --json` prints: counts of devices in all and by wave.
 
-    pending: without an answer, the `untouched` ones of unopened waves included.
+    pending: devices of the waves without an answer; silent: those of them that were asked; untouched: never
+    asked, because their wave was not opened or the waves leave them out.
     """
     plan = rollout.plan
     return {
@@ -240,7 +247,8 @@ def summary(rollout: Rollout, seconds: float) -> dict[str, Any]:
         "outcome": rollout.stage.value,
         "reason": rollout.reason,
         **_counts(rollout, plan.devices),
-        "untouched": len(plan.devices) - len(rollout.asked),
+        "silent": len(rollout.pending),
+        "untouched": len(plan.devices) + len(plan.left_out) - len(rollout.asked),
         "waves": [
             {
                 "wave": number + 1,

@@ -6,7 +6,8 @@ import hashlib
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from itertools import pairwise
+from typing import Any, NoReturn
 
 from lepton_sdk.agent.record import ProbationPolicy, Release
 from lepton_targets.errors import UsageError
@@ -39,14 +40,17 @@ class Share:
             return max(1, min(size, math.ceil(self.fraction * size - 1e-9)))
         return min(size, self.count or 1)
 
+    def __str__(self) -> str:
+        return str(self.count) if self.fraction is None else f"{self.fraction * 100:.10g}%"
+
 
 @dataclass(frozen=True, slots=True)
 class RolloutPolicy:
-    """waves: how much of the fleet has been asked when each wave is open, growing; the rest of the fleet is
-    the last wave. max_failures: devices of a wave that may roll back, refuse or fail before the release is
+    """waves: how much of the fleet has been asked when each wave is open, growing; what lies beyond the last
+    is left out. max_failures: devices of a wave that may roll back, refuse or fail before the release is
     withdrawn. min_confirmed: part of a wave, its failures aside, that must confirm (at least one device)
-    before the next opens. wave_timeout_s: how
-    long a wave (and a withdrawal) may take. probation: what each device asks of the new model."""
+    before the next opens. wave_timeout_s: how long a wave (and a withdrawal) may take. probation: what each
+    device asks of the new model."""
 
     waves: tuple[Share, ...] = (Share(count=1), Share(fraction=0.5), Share(fraction=1.0))
     max_failures: int = 0
@@ -54,10 +58,23 @@ class RolloutPolicy:
     wave_timeout_s: float = 600.0
     probation: ProbationPolicy = field(default_factory=ProbationPolicy)
 
+    def options(self) -> dict[str, str]:
+        """As options of `lepton fleet rollout`."""
+        return {
+            "--waves": ",".join(map(str, self.waves)),
+            "--max-failures": str(self.max_failures),
+            "--min-confirmed": f"{self.min_confirmed:g}",
+            "--wave-timeout": f"{self.wave_timeout_s:g}",
+            "--probation-seconds": f"{self.probation.seconds:g}",
+            "--probation-inferences": str(self.probation.inferences),
+            "--probation-timeout": f"{self.probation.timeout_s:g}",
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class RolloutPlan:
-    """A value that says it all. sequence: of the orders to the devices; the withdrawal has the next one."""
+    """A value that says it all. sequence: of the orders to the devices; the withdrawal has the next one.
+    left_out: devices beyond the last wave, which are not asked."""
 
     name: str
     counter: int
@@ -65,6 +82,7 @@ class RolloutPlan:
     sequence: int
     waves: tuple[tuple[str, ...], ...]
     policy: RolloutPolicy
+    left_out: tuple[str, ...] = ()
 
     @property
     def withdrawal_sequence(self) -> int:
@@ -83,6 +101,7 @@ class RolloutPlan:
                 f"  wave {number}: {len(wave)} devices: {_some(wave)}"
                 for number, wave in enumerate(self.waves, start=1)
             ),
+            *((f"  left out: {len(self.left_out)} devices",) if self.left_out else ()),
             f"  on each device: self-test, switch, probation of {probation.seconds:g} s"
             + (f" or {probation.inferences} inferences" if probation.inferences else "")
             + f" within {probation.timeout_s:g} s",
@@ -108,6 +127,7 @@ class RolloutPlan:
             int(fields["sequence"]),
             waves,
             RolloutPolicy(**policy),
+            tuple(map(str, fields["left_out"])),
         )
 
 
@@ -117,23 +137,45 @@ def plan_rollout(
     """Spread the devices over the waves. The order depends on device and release alone, so that a plan can
     be made again, and the same devices are not always the first to try.
 
-    Raises UsageError for a fleet of nobody and for a policy that makes no sense.
+    A wave that rounding leaves without a device is left away. Raises UsageError for a fleet of nobody and
+    for a policy that makes no sense.
     """
     ordered = sorted(set(devices), key=lambda device: _draw(device, release.digest))
     if not ordered:
         raise UsageError("a roll-out needs at least one device", "enrol devices: put their keys into --allow")
     _check(policy)
     waves, begin = [], 0
-    for share in (*policy.waves, Share(fraction=1.0)):
+    for share in policy.waves:
         end = share.of(len(ordered))
+        if end < begin:
+            _refuse_waves(
+                policy, f"{share} of {len(ordered)} devices is {end}, and {begin} were asked before"
+            )
         if end > begin:
             waves.append(tuple(ordered[begin:end]))
             begin = end
-    return RolloutPlan(release.name, release.counter, release.digest, sequence, tuple(waves), policy)
+    left_out = tuple(ordered[begin:])
+    return RolloutPlan(
+        release.name, release.counter, release.digest, sequence, tuple(waves), policy, left_out
+    )
+
+
+def _refuse_waves(policy: RolloutPolicy, found: str) -> NoReturn:
+    raise UsageError(
+        f"the waves {','.join(map(str, policy.waves))} do not grow: {found}",
+        "each names how much of the fleet has the release when it is done, e.g. 1,10%,100%",
+    )
 
 
 def _check(policy: RolloutPolicy) -> None:
     """Written so that NaN fails each of them."""
+    if not policy.waves:
+        raise UsageError("a roll-out needs at least one wave", "e.g. --waves 1,10%,100%")
+    for before, share in pairwise(policy.waves):
+        counts = before.count is not None and share.count is not None and share.count <= before.count
+        parts = before.fraction or 0.0
+        if counts or parts == 1.0 or (share.fraction is not None and share.fraction <= parts):
+            _refuse_waves(policy, f"{share} comes after {before}")
     if not (
         policy.max_failures >= 0 and 0 < policy.min_confirmed <= 1 and 0 < policy.wave_timeout_s < math.inf
     ):

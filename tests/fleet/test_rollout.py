@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from lepton_fleet import rollout as rollouts
@@ -23,6 +24,7 @@ from lepton_fleet.rollout import (
     StartTimer,
     TimeRanOut,
     Withdraw,
+    resumed,
     step,
     summary,
 )
@@ -52,19 +54,54 @@ def all_say(rollout: Rollout, result: Result, wave: int) -> Rollout:
 
 
 def test_waves_grow_to_the_whole_fleet_and_name_each_device_once() -> None:
-    planned = plan("1", "50%")
+    planned = plan("1", "50%", "100%")
     assert [len(wave) for wave in planned.waves] == [1, 3, 4]
     assert sorted(planned.devices) == sorted(FLEET)
-    assert plan("1", "50%") == planned
+    assert plan("1", "50%", "100%") == planned
     assert "wave 1: 1 devices" in planned.text()
 
 
-@given(st.integers(1, 60), st.lists(st.sampled_from(["1", "3", "10%", "33%", "50%", "100%"]), max_size=5))
-def test_every_device_stands_in_exactly_one_wave(size: int, waves: list[str]) -> None:
+def test_the_last_wave_is_the_last_that_was_asked_for() -> None:
+    planned = plan("1")
+    assert ([len(wave) for wave in planned.waves], len(planned.left_out)) == ([1], 7)
+    assert "left out: 7 devices" in planned.text()
+    assert [len(wave) for wave in plan("1", "50%").waves] == [1, 3]
+    assert plan("100%").waves[0][0] == planned.waves[0][0], "a later roll-out begins with the same canary"
+
+
+@given(
+    st.integers(1, 60),
+    st.lists(st.sampled_from(["1", "3", "10%", "33%", "50%", "100%"]), min_size=1, max_size=5),
+)
+def test_every_device_is_in_one_wave_or_left_out_and_waves_are_as_large_as_asked(
+    size: int, waves: list[str]
+) -> None:
     devices = tuple(f"{number:016x}" for number in range(size))
+    ends = [Share.parse(wave).of(size) for wave in waves]
+    numbers = [float(wave.strip("%")) for wave in waves]
+    if ends != sorted(ends):
+        with pytest.raises(UsageError, match="do not grow"):
+            plan(*waves, devices=devices)
+    same_kind = any(("%" in one) == ("%" in other) for one, other in pairwise(waves))
+    assume(ends == sorted(ends) and (not same_kind or numbers == sorted(set(numbers))))
+    assume("100%" not in waves[:-1])
     planned = plan(*waves, devices=devices)
-    assert sorted(planned.devices) == sorted(devices)
+    assert sorted((*planned.devices, *planned.left_out)) == sorted(devices)
+    assert len(planned.devices) == ends[-1]
     assert all(planned.waves)
+
+
+@pytest.mark.parametrize(
+    "waves",
+    [("100%", "1"), ("1", "1"), ("50%", "20%"), ("50%", "50%"), ("3", "2"), ("6", "50%"), ("1", "100%", "8")],
+)
+def test_waves_that_do_not_grow_are_refused(waves: tuple[str, ...]) -> None:
+    with pytest.raises(UsageError, match="do not grow"):
+        plan(*waves)
+
+
+def test_in_a_small_fleet_two_waves_may_be_one() -> None:
+    assert [len(wave) for wave in plan("1", "10%", "100%", devices=FLEET[:4]).waves] == [1, 3]
 
 
 @pytest.mark.parametrize("text", ["", "0", "-1", "0%", "101%", "a", "1.5"])
@@ -96,7 +133,7 @@ def test_a_policy_that_makes_no_sense_is_refused(policy: dict[str, object]) -> N
 
 
 def test_a_good_release_goes_wave_by_wave_to_everyone() -> None:
-    rollout, actions = fed(Rollout(plan("1", "50%")), Began())
+    rollout, actions = fed(Rollout(plan("1", "50%", "100%")), Began())
     assert actions == [Ask(rollout.plan.waves[0][0]), StartTimer(0)]
     for wave in range(3):
         assert rollout.wave == wave
@@ -107,7 +144,7 @@ def test_a_good_release_goes_wave_by_wave_to_everyone() -> None:
 
 
 def test_a_bad_release_stays_in_its_wave_and_is_taken_back() -> None:
-    rollout, _ = fed(Rollout(plan("2")), Began())
+    rollout, _ = fed(Rollout(plan("2", "100%")), Began())
     good, bad = rollout.plan.waves[0]
     rollout, actions = fed(
         rollout, Answered(good, 11, Result.CONFIRMED), Answered(bad, 11, Result.ROLLED_BACK, "probe", "slow")
@@ -122,7 +159,7 @@ def test_a_bad_release_stays_in_its_wave_and_is_taken_back() -> None:
 
 
 def test_failures_within_the_limit_let_the_next_wave_open() -> None:
-    rollout, _ = fed(Rollout(plan("3", max_failures=1)), Began())
+    rollout, _ = fed(Rollout(plan("3", "100%", max_failures=1)), Began())
     one, *others = rollout.plan.waves[0]
     rollout, _ = fed(rollout, Answered(one, 11, Result.FAILED, "disc_full"))
     rollout, _ = fed(rollout, *(Answered(device, 11, Result.CONFIRMED) for device in others))
@@ -134,16 +171,40 @@ def test_a_wave_where_nobody_confirmed_opens_nothing() -> None:
     assert all_say(rollout, Result.FAILED, 0).stage is Stage.STOPPED
 
 
-def test_silence_stops_the_rollout_but_takes_nothing_from_who_confirmed() -> None:
-    rollout, _ = fed(Rollout(plan("2")), Began())
+def test_a_canary_alone_completes_and_the_others_are_untouched() -> None:
+    rollout, _ = fed(Rollout(plan("1")), Began())
+    rollout = all_say(rollout, Result.CONFIRMED, 0)
+    assert rollout.stage is Stage.COMPLETED
+    result = summary(rollout, 1.0)
+    assert (result["confirmed"], result["pending"], result["untouched"]) == (1, 0, 7)
+
+
+def test_silence_leaves_the_rollout_incomplete_and_takes_nothing_from_anybody() -> None:
+    rollout, _ = fed(Rollout(plan("2", "100%")), Began())
     good, silent = rollout.plan.waves[0]
     rollout, actions = fed(rollout, Answered(good, 11, Result.CONFIRMED), TimeRanOut(0))
-    assert (rollout.stage, actions) == (Stage.STOPPED, [Withdraw(silent)])
+    assert (rollout.stage, actions) == (Stage.INCOMPLETE, [])
     assert rollout.fate(good) is Fate.CONFIRMED
+    result = summary(rollout, 1.0)
+    assert (result["outcome"], result["silent"], result["untouched"]) == ("incomplete", 1, 6)
+    assert "1 were silent" in result["reason"]
+
+    again, actions = fed(resumed(rollout), Began())
+    assert actions == [Ask(silent), StartTimer(0)]
+    again, _ = fed(again, Answered(silent, 11, Result.CONFIRMED))
+    assert (again.stage, again.wave, again.reason) == (Stage.RUNNING, 1, "")
+
+
+def test_a_failure_stops_for_good_although_others_are_silent() -> None:
+    rollout, _ = fed(Rollout(plan("2", "100%")), Began())
+    bad, _ = rollout.plan.waves[0]
+    rollout, _ = fed(rollout, Answered(bad, 11, Result.ROLLED_BACK), TimeRanOut(2))
+    assert rollout.stage is Stage.STOPPED
+    assert resumed(rollout) == rollout
 
 
 def test_enough_confirmed_when_time_is_up_opens_the_next_wave() -> None:
-    rollout, _ = fed(Rollout(plan("4", min_confirmed=0.75)), Began())
+    rollout, _ = fed(Rollout(plan("4", "100%", min_confirmed=0.75)), Began())
     *three, late = rollout.plan.waves[0]
     rollout, _ = fed(rollout, *(Answered(device, 11, Result.CONFIRMED) for device in three))
     assert rollout.wave == 0
@@ -168,7 +229,7 @@ events = st.one_of(
 
 @given(st.lists(events, max_size=60), st.integers(0, 2), st.sampled_from([0.5, 1.0]))
 def test_any_order_of_reports_and_restarts(script: list[Event], max_failures: int, part: float) -> None:
-    rollout = Rollout(plan("1", "50%", max_failures=max_failures, min_confirmed=part))
+    rollout = Rollout(plan("1", "50%", "100%", max_failures=max_failures, min_confirmed=part))
     touched: set[str] = set()
     for event in [Began(), *script]:
         before = rollout

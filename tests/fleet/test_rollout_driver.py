@@ -43,9 +43,15 @@ class Plant:
         self.ended: list[Rollout] = []
 
     def roll_out(self, policy: RolloutPolicy = POLICY, ask_again_s: float = 0.1) -> RolloutDriver:
-        state, statement = begin_or_resume(self.home, None, self.allow, policy)
-        transport = self.broker.transport()
-        driver = RolloutDriver(self.home, transport, state, statement, self.allow, ask_again_s=ask_again_s)
+        begun = begin_or_resume(self.home, None, self.allow, policy)
+        driver = RolloutDriver(
+            self.home,
+            self.broker.transport(),
+            begun.rollout,
+            begun.statement,
+            self.allow,
+            ask_again_s=ask_again_s,
+        )
         threading.Thread(target=lambda: self.ended.append(driver.run()), daemon=True).start()
         return driver
 
@@ -135,7 +141,31 @@ def test_a_device_that_reports_without_pause_does_not_hold_a_wave(plant: Plant) 
     while not plant.ended and time.monotonic() < until:
         wire.publish(plant.topics.reported(plant.device.device_id), payload)
     assert plant.ended
-    assert plant.ended[0].stage is Stage.STOPPED
+    assert plant.ended[0].stage is Stage.INCOMPLETE
+
+
+def test_a_device_that_was_away_gets_the_release_by_the_same_command(
+    plant: Plant, agent: DeviceAgent
+) -> None:
+    plant.roll_out(dataclasses.replace(POLICY, wave_timeout_s=0.3))
+    wait_for(lambda: plant.ended)
+    assert plant.ended[0].stage is Stage.INCOMPLETE
+    agent.start()
+    plant.roll_out()
+    wait_for(lambda: len(plant.ended) == 2)
+    assert plant.ended[1].stage is Stage.COMPLETED
+    assert plant.ended[1].plan == plant.ended[0].plan
+
+
+def test_options_that_an_older_plan_contradicts_are_named(plant: Plant) -> None:
+    policy = dataclasses.replace(POLICY, wave_timeout_s=0.3)
+    plant.roll_out(policy)
+    wait_for(lambda: plant.ended)
+    other = dataclasses.replace(policy, waves=(Share(count=1),), max_failures=2)
+    with pytest.raises(UsageError, match="--waves 100%; --waves 1 was asked"):
+        begin_or_resume(plant.home, None, plant.allow, other, given=["--waves"])
+    for given in ((), ("--wave-timeout",)):
+        assert begin_or_resume(plant.home, None, plant.allow, other, given=given).resumes
 
 
 def test_a_stopped_release_is_not_rolled_out_again(plant: Plant) -> None:

@@ -188,7 +188,7 @@ def test_a_model_that_only_proves_unwell_in_use_is_taken_back_from_its_wave(flee
     fleet.release("good")
     assert result_of(fleet.rollout(waves="100%"))["confirmed"] == 3
     fleet.release("tired")
-    result = result_of(fleet.rollout(waves="2"))
+    result = result_of(fleet.rollout(waves="2,100%"))
     assert result["outcome"] == "stopped"
     assert result["rolled_back"] + result["refused"] == 2
     assert result["rolled_back"] >= 1
@@ -235,8 +235,11 @@ def test_a_rollout_killed_in_mid_wave_goes_on_with_its_plan(fleet: Fleet) -> Non
     plan = json.loads(state.read_bytes())["plan"]
     for device in fleet.devices:
         device.start()
-    result = result_of(fleet.rollout(waves="100%"))
-    assert (result["confirmed"], len(result["waves"])) == (2, 2)
+    other = fleet.rollout(waves="100%")
+    assert "--waves 1,100%; --waves 100% was asked" in result_of(other)["error"]["message"]
+    assert other.returncode == 2
+    result = result_of(fleet.rollout(waves="1,100%"))
+    assert (result["confirmed"], len(result["waves"]), result["resumed"]) == (2, 2, True)
     assert json.loads(state.read_bytes())["plan"] == plan
 
 
