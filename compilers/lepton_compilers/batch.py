@@ -23,11 +23,13 @@ from lepton_sdk.program.operations import (
     DepthwiseConv2d,
     Dequantize,
     MaxPool2d,
+    Mul,
     Pad,
     Quantize,
     Relu,
     Reshape,
     Softmax,
+    Sub,
     Table,
     Transpose,
 )
@@ -35,6 +37,7 @@ from lepton_sdk.program.tensors import constant
 from lepton_targets.errors import BadInputError, UnsupportedOperatorError
 
 _BATCH_FIRST = (Conv2d, DepthwiseConv2d, Dense, AveragePool2d, MaxPool2d)
+_STRETCHED = (Add, Sub, Mul)
 _ELEMENTWISE = (Relu, ClampTo, Table, Quantize, Dequantize)
 
 
@@ -60,10 +63,12 @@ def rebatched(program: Program, function: str, batch: int) -> tuple[Function, di
     names: dict[TensorId, TensorId] = {}
     for op in body.operations:
         follow_batch(op, tensors, axes, present)
-        if isinstance(op, Add) and op.y in axes:
+        if isinstance(op, _STRETCHED) and op.y in axes:
             for name in (op.a, op.b):
-                if name not in axes:
-                    tensors[f"{name}.b{batch}"] = _spread(program, op, name, axes[op.y], batch)
+                axis = axes[op.y] - _lift(op, name, tensors)
+                # An operand without that axis is stretched over the batch as it is.
+                if name not in axes and axis >= 0:
+                    tensors[f"{name}.b{batch}"] = _spread(program, op, name, axis, batch)
                     names[name] = f"{name}.b{batch}"
     for name, axis in axes.items():
         old = tensors[name]
@@ -98,8 +103,10 @@ def follow_batch(op: Operation, tensors: Tensors, axes: dict[TensorId, int], bat
         result = axis if axis == 0 and set(carried) == {op.x} else None
     elif isinstance(op, Softmax):
         result = axis if axis != len(shape) - 1 else None
-    elif isinstance(op, Add):
-        result = axis if len(set(carried.values())) == 1 else None
+    elif isinstance(op, _STRETCHED):
+        found = {at + _lift(op, operand, tensors) for operand, at in carried.items()}
+        at = found.pop()
+        result = at if not found and tensors[op.y].shape[at] == batch else None
     elif isinstance(op, Concat):
         same = set(carried) == set(op.xs) and len(set(carried.values())) == 1
         result = axis if same and axis != op.axis else None
@@ -116,6 +123,11 @@ def follow_batch(op: Operation, tensors: Tensors, axes: dict[TensorId, int], bat
             f"export the model with a batch of {batch} that stays one axis of every tensor",
         )
     axes[op.outputs[0]] = result
+
+
+def _lift(op: Add | Sub | Mul, operand: TensorId, tensors: Tensors) -> int:
+    """Axes of the result that stand before the operand's own."""
+    return len(tensors[op.y].shape) - len(tensors[operand].shape)
 
 
 def _reshaped_axis(old: tuple[int, ...], axis: int, new: tuple[int, ...], batch: int) -> int | None:

@@ -233,7 +233,11 @@ def _reaching(operations: list[Operation], goal: TensorId) -> set[TensorId]:
 
 def _refuse_unsupported(path: list[Operation], tape: Tape, batch: int) -> None:
     unsupported = [
-        op for op in path if type(op) not in BACKWARD or tape.tensors[op.outputs[0]].dtype != "float32"
+        op
+        for op in path
+        if type(op) not in BACKWARD
+        or tape.tensors[op.outputs[0]].dtype != "float32"
+        or (isinstance(op, Add) and tape.tensors[op.a].shape != tape.tensors[op.b].shape)
     ]
     if unsupported:
         layers = ", ".join(

@@ -11,15 +11,18 @@ import numpy.typing as npt
 
 from lepton_sdk.program import Program, Tensor, TensorId
 from lepton_sdk.program.operations import (
+    Add,
     ClampTo,
     Concat,
     Dequantize,
     MaxPool2d,
+    Mul,
     Operation,
     Pad,
     Quantize,
     Relu,
     Reshape,
+    Sub,
     Transpose,
 )
 from lepton_sdk.program.reference import Reference
@@ -30,14 +33,17 @@ Array = npt.NDArray[Any]
 # Float operations whose results are the same bits whatever the order of execution: each result is one
 # rounding of its inputs, or none.
 _EXACT_IN_FLOAT: tuple[type[Operation], ...] = (
+    Add,
     ClampTo,
     Concat,
     Dequantize,
     MaxPool2d,
+    Mul,
     Pad,
     Quantize,
     Relu,
     Reshape,
+    Sub,
     Transpose,
 )
 

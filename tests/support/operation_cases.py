@@ -21,11 +21,13 @@ from lepton_sdk.program.operations import (
     DepthwiseConv2d,
     Dequantize,
     MaxPool2d,
+    Mul,
     Pad,
     Quantize,
     Relu,
     Reshape,
     Softmax,
+    Sub,
     Table,
     Transpose,
     window_shape,
@@ -226,19 +228,23 @@ def _array(rng: np.random.Generator, dtype: str, shape: Sequence[int]) -> Array:
 
 
 @st.composite
-def add_cases(draw: Draw, dtype: str = "int8") -> Case:
-    """Sums of two tensors of their own scales; sometimes of one tensor with itself."""
-    rng, shape = draw(seeds()), draw(maps())
-    if dtype == "float32":
-        tensors = [Tensor(name, shape, dtype) for name in "aby"]
-        op = Add("a", "b", "y", draw(float_clamps()))
-        return Case(program_of(tensors, [op]), (float_array(rng, shape), float_array(rng, shape)))
-    tensors = [Tensor(name, shape, dtype, draw(quantizations())) for name in "aby"]
+def two_operand_cases(draw: Draw, kind: type[Add] | type[Sub] | type[Mul], dtype: str = "int8") -> Case:
+    """Two tensors of their own scales, often one stretched over the other; sometimes one with itself."""
+    rng, whole = draw(seeds()), draw(maps())
+    shapes = [whole, whole]
+    if draw(st.booleans()):
+        keep = draw(st.lists(st.booleans(), min_size=4, max_size=4))
+        small = tuple(n if kept else 1 for n, kept in zip(whole, keep))
+        shapes[draw(st.integers(0, 1))] = small[draw(st.integers(0, 3)) if small[0] == 1 else 0 :]
+    clamp = draw(int8_clamps() if dtype == "int8" else float_clamps())
+    q = [draw(quantizations()) if dtype == "int8" else None for _ in "aby"]
+    a, b = (Tensor(n, s, dtype, held) for n, s, held in zip("ab", shapes, q))
+    y = Tensor("y", np.broadcast_shapes(*shapes), dtype, q[2])
     if draw(st.integers(0, 7)) == 0:
-        op = Add("a", "a", "y", draw(int8_clamps()))
-        return Case(program_of([tensors[0], tensors[2]], [op]), (int8_array(rng, shape),))
-    op = Add("a", "b", "y", draw(int8_clamps()))
-    return Case(program_of(tensors, [op]), (int8_array(rng, shape), int8_array(rng, shape)))
+        y = Tensor("y", a.shape, dtype, q[2])
+        return Case(program_of([a, y], [kind("a", "a", "y", clamp)]), (_array(rng, dtype, a.shape),))
+    arrays = (_array(rng, dtype, a.shape), _array(rng, dtype, b.shape))
+    return Case(program_of([a, b, y], [kind("a", "b", "y", clamp)]), arrays)
 
 
 @st.composite
@@ -389,7 +395,9 @@ EXACT_CASES: dict[str, st.SearchStrategy[Case]] = {
     "Conv2d": conv2d_cases(),
     "DepthwiseConv2d": depthwise_cases(),
     "Dense": dense_cases(),
-    "Add": add_cases(),
+    "Add": two_operand_cases(Add),
+    "Sub": two_operand_cases(Sub),
+    "Mul": two_operand_cases(Mul),
     "AveragePool2d": pool_cases(AveragePool2d),
     "MaxPool2d": pool_cases(MaxPool2d),
     "Softmax": softmax_cases(),
@@ -408,7 +416,9 @@ FLOAT_CASES: dict[str, st.SearchStrategy[Case]] = {
     "Conv2d": conv2d_cases("float32"),
     "DepthwiseConv2d": depthwise_cases("float32"),
     "Dense": dense_cases("float32"),
-    "Add": add_cases("float32"),
+    "Add": two_operand_cases(Add, "float32"),
+    "Sub": two_operand_cases(Sub, "float32"),
+    "Mul": two_operand_cases(Mul, "float32"),
     "AveragePool2d": pool_cases(AveragePool2d, "float32"),
     "MaxPool2d": pool_cases(MaxPool2d, "float32"),
     "Softmax": softmax_cases("float32"),

@@ -47,6 +47,7 @@ SUPPORTED = (
     "Identity",
     "MatMul",
     "MaxPool",
+    "Mul",
     "Pad",
     "QuantizeLinear",
     "ReduceMean",
@@ -54,6 +55,7 @@ SUPPORTED = (
     "Reshape",
     "Softmax",
     "Squeeze",
+    "Sub",
     "Transpose",
     "Unsqueeze",
 )

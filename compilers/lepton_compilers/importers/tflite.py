@@ -38,6 +38,7 @@ SUPPORTED = (
     "FULLY_CONNECTED",
     "MAX_POOL_2D",
     "MEAN",
+    "MUL",
     "PAD",
     "QUANTIZE",
     "RELU",
@@ -45,6 +46,7 @@ SUPPORTED = (
     "RESHAPE",
     "SOFTMAX",
     "SQUEEZE",
+    "SUB",
     "TRANSPOSE",
 )
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")

@@ -16,8 +16,10 @@ from lepton_compilers.passes.graph import (
     CONV2D,
     MATMUL,
     MAX_POOL,
+    MULTIPLY,
     QUANTIZE,
     RELU,
+    SUBTRACT,
     Expr,
     Graph,
     Var,
@@ -31,7 +33,7 @@ from lepton_compilers.passes.graph import (
 from lepton_sdk.program.tensors import Quantization
 
 ACTIVATIONS = (RELU, CLIP)
-CLAMPED = (CONV2D, MATMUL, ADD, AVERAGE_POOL, MAX_POOL)
+CLAMPED = (CONV2D, MATMUL, ADD, SUBTRACT, MULTIPLY, AVERAGE_POOL, MAX_POOL)
 """Cores whose operation holds a clamp."""
 
 

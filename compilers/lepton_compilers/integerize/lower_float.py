@@ -22,11 +22,13 @@ from lepton_compilers.passes.graph import (
     DEQUANTIZE,
     MATMUL,
     MAX_POOL,
+    MULTIPLY,
     PAD,
     PERMUTE,
     RELU,
     RESHAPE,
     SOFTMAX,
+    SUBTRACT,
     Expr,
     Var,
     integers,
@@ -45,13 +47,16 @@ from lepton_sdk.program.operations import (
     DepthwiseConv2d,
     Dequantize,
     MaxPool2d,
+    Mul,
     Pad,
     Relu,
     Reshape,
     Softmax,
+    Sub,
     Transpose,
 )
 
+TWO_OPERANDS: Mapping[str, type[Add] | type[Sub] | type[Mul]] = {ADD: Add, SUBTRACT: Sub, MULTIPLY: Mul}
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
@@ -107,21 +112,21 @@ def _accumulating(draft: Draft, chain: Chain) -> Lowered | None:
     return _one(op, call.args[0])
 
 
-def _add(draft: Draft, chain: Chain) -> Lowered | None:
+def _two_operands(draft: Draft, chain: Chain) -> Lowered | None:
     names: list[TensorId] = []
     reads: list[Var] = []
-    extents = shape(chain.result)
     for operand in chain.core.args:
         what = draft.known(operand)
-        if what is not None and what.parameter is None:
-            spread = what.moved(lambda v: np.broadcast_to(v, extents))
-            names.append(draft.float_constant(f"{draft.layer(chain.result)}/offset", spread))
-        elif shape(operand) == extents and what is None:
+        if what is None:
             names.append(draft.tensor(operand))
             reads.append(operand)
+        elif what.parameter is None:
+            offset = what.moved(np.atleast_1d)
+            names.append(draft.float_constant(f"{draft.layer(chain.result)}/operand", offset))
         else:
             return None
-    op = Add(names[0], names[1], draft.tensor(chain.result), float_clamp(chain))
+    kind = TWO_OPERANDS[chain.operator]
+    op = kind(names[0], names[1], draft.tensor(chain.result), float_clamp(chain))
     return Lowered((op,), tuple(reads))
 
 
@@ -216,7 +221,7 @@ def _one(op: Operation, *reads: Var) -> Lowered:
 FLOAT: Mapping[str, Rule] = {
     CONV2D: _accumulating,
     MATMUL: _accumulating,
-    ADD: _add,
+    **dict.fromkeys(TWO_OPERANDS, _two_operands),
     MAX_POOL: _pool,
     AVERAGE_POOL: _pool,
     RELU: _activation,

@@ -6,7 +6,7 @@ activation, a float operand); integerize then keeps the layer in float between D
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from lepton_compilers.integerize.chain import Chain, activation_bounds
 from lepton_compilers.integerize.draft import Draft
 from lepton_compilers.integerize.known import Array
 from lepton_compilers.integerize.lower_float import (
+    TWO_OPERANDS,
     Lowered,
     Rule,
     arranged,
@@ -34,11 +35,14 @@ from lepton_compilers.passes.graph import (
     DEQUANTIZE,
     MATMUL,
     MAX_POOL,
+    MULTIPLY,
     PAD,
     PERMUTE,
     RELU,
     RESHAPE,
     SOFTMAX,
+    SUBTRACT,
+    Expr,
     Var,
     number,
     parts,
@@ -46,7 +50,6 @@ from lepton_compilers.passes.graph import (
 )
 from lepton_sdk.program import Clamp, Operation, Quantization, TensorId, arithmetic
 from lepton_sdk.program.operations import (
-    Add,
     AveragePool2d,
     ClampTo,
     Concat,
@@ -60,6 +63,11 @@ from lepton_sdk.program.operations import (
     Transpose,
 )
 
+FORMULAS: Mapping[str, Callable[[Array | float, Array | float], Array]] = {
+    ADD: np.add,
+    SUBTRACT: np.subtract,
+    MULTIPLY: np.multiply,
+}
 SOFTMAX_OUTPUT = Quantization((1 / 256,), -128)
 ADD_RATIO_LOW, ADD_RATIO_HIGH = 2.0**-10, 2.0**8
 """Operand scale over result scale for which the sum's 21-bit ratios fit int32 (XNNPACK's range as well)."""
@@ -112,18 +120,45 @@ def _accumulating(draft: Draft, chain: Chain) -> Lowered | None:
     return Lowered((op,), (x,))
 
 
-def _add(draft: Draft, chain: Chain) -> Lowered | None:
-    out = chain.quantization
-    sources = [draft.dequantised(operand) for operand in chain.core.args]
-    if out is None or sources[0] is None or sources[1] is None:
+def _two_operands(draft: Draft, chain: Chain) -> Lowered | None:
+    """Sum, difference or product; with one number for all elements it is a table."""
+    out, arguments = chain.quantization, chain.core.args
+    if out is None:
         return None
-    (a, a_quantization), (b, b_quantization) = sources[0], sources[1]
+    for index, operand in enumerate(arguments):
+        what, source = draft.known(operand), draft.dequantised(arguments[1 - index])
+        if what is None or what.scales is not None or what.values.size != 1 or source is None:
+            continue
+        if shape(source[0]) == shape(chain.result):
+            real, fixed = _reals(source[1]), float(what.real.reshape(()))
+            formula = FORMULAS[chain.operator]
+            answer = formula(fixed, real) if index == 0 else formula(real, fixed)
+            return _table(draft, chain, *source, np.clip(answer, chain.low, chain.high))
+    held = [_int8_operand(draft, chain, operand) for operand in arguments]
+    if held[0] is None or held[1] is None:
+        return None
+    (a, a_quantization, a_reads), (b, b_quantization, b_reads) = held[0], held[1]
     ratios = [q.scale / out.scale for q in (a_quantization, b_quantization)]
-    fits = all(ADD_RATIO_LOW <= ratio < ADD_RATIO_HIGH for ratio in ratios)
-    if not fits or shape(a) != shape(b):
+    if chain.operator != MULTIPLY and not all(ADD_RATIO_LOW <= ratio < ADD_RATIO_HIGH for ratio in ratios):
         return None
-    names = draft.tensor(a, a_quantization), draft.tensor(b, b_quantization)
-    return Lowered((Add(*names, draft.tensor(chain.result, out), _clamp(chain, out)),), (a, b))
+    op = TWO_OPERANDS[chain.operator](a, b, draft.tensor(chain.result, out), _clamp(chain, out))
+    return Lowered((op,), (*a_reads, *b_reads))
+
+
+def _int8_operand(
+    draft: Draft, chain: Chain, operand: Expr
+) -> tuple[TensorId, Quantization, tuple[Var, ...]] | None:
+    """A tensor of the network, or a constant that its source holds as int8; None for a float one."""
+    source, what = draft.dequantised(operand), draft.known(operand)
+    if source is not None:
+        x, quantization = source
+        return draft.tensor(x, quantization), quantization, (x,)
+    scales = None if what is None or what.scales is None else np.unique(what.scales)
+    if what is None or scales is None or what.values.dtype != np.int8 or scales.size != 1:
+        return None
+    quantization = Quantization((float(scales[0]),), what.zero)
+    name = f"{draft.layer(chain.result)}/operand"
+    return draft.constant(name, np.atleast_1d(what.values), quantization), quantization, ()
 
 
 def _pool(draft: Draft, chain: Chain) -> Lowered | None:
@@ -268,7 +303,7 @@ def _integer_max_pool(draft: Draft, chain: Chain) -> Lowered | None:
 INT8: Mapping[str, Rule] = {
     CONV2D: _accumulating,
     MATMUL: _accumulating,
-    ADD: _add,
+    **dict.fromkeys(TWO_OPERANDS, _two_operands),
     MAX_POOL: _pool,
     AVERAGE_POOL: _pool,
     SOFTMAX: _softmax,

@@ -34,7 +34,7 @@ from lepton_targets.errors import UnsupportedOperatorError
 LIMITS: Mapping[str, str] = {
     CONV2D: "conv2d takes constant weights and one group, or one group an input channel",
     MATMUL: "matmul takes [N, I] by constant weights [I, O]",
-    ADD: "add takes two tensors of one shape, or a tensor and a constant",
+    ADD: "add takes no trainable parameter but a layer's bias",
     SOFTMAX: "softmax runs over the last axis",
     MAX_POOL: "max_pool2d takes no dilation",
     AVERAGE_POOL: "avg_pool2d takes no dilation, and no ceil_mode where padding counts",

@@ -176,23 +176,7 @@ LEPTON_KERNEL void depthwise_int8(uint8_t *restrict x_, uint8_t *restrict w_, ui
       }
 }
 
-/* ---- int8: elements and windows ---- */
-
-LEPTON_KERNEL void add_int8(uint8_t *a_, uint8_t *b_, uint8_t *y_, const int n, const int za, const int zb,
-                            const int zy, const int ma, const int mb, const int shift, const int lo, const int hi) {
-  const int8_t *a = (const int8_t *)a_, *b = (const int8_t *)b_;
-  int8_t *y = (int8_t *)y_;
-  const int64_t rest = ((int64_t)1 << (shift - 1)) - (int64_t)za * ma - (int64_t)zb * mb;
-  /* (127 + 128) * 2^22 for both, and the rounding: 32 bits hold it up to a shift of 30. */
-  if (shift <= 30) {
-    const int32_t base = (int32_t)rest;
-    for (ptrdiff_t i = 0; i < n; i++)
-      y[i] = (int8_t)clamp_int(((a[i] * ma + b[i] * mb + base) >> shift) + zy, lo, hi);
-  } else {
-    for (ptrdiff_t i = 0; i < n; i++)
-      y[i] = (int8_t)clamp_int((int32_t)(((int64_t)a[i] * ma + (int64_t)b[i] * mb + rest) >> shift) + zy, lo, hi);
-  }
-}
+/* ---- int8: windows and elements ---- */
 
 /* same != 0: one quantisation for x and y, the mean is rounded half away from zero */
 LEPTON_KERNEL void average_pool_int8(uint8_t *restrict x_, uint8_t *restrict y_, const int h, const int w, const int c,
@@ -478,12 +462,6 @@ LEPTON_KERNEL void depthwise_float(uint8_t *restrict x_, uint8_t *restrict w_, u
         store_clamped(y + ((ptrdiff_t)oy * ow + ox) * o + ob, sum, n, lo, hi);
       }
     }
-}
-
-LEPTON_KERNEL void add_float(uint8_t *a_, uint8_t *b_, uint8_t *y_, const int n, const int lo_bits, const int hi_bits) {
-  const float *a = (const float *)a_, *b = (const float *)b_;
-  float *y = (float *)y_;
-  for (ptrdiff_t i = 0; i < n; i++) y[i] = clamp_float(a[i] + b[i], float_of_bits(lo_bits), float_of_bits(hi_bits));
 }
 
 LEPTON_KERNEL void clamp_to_float(uint8_t *x_, uint8_t *y_, const int n, const int lo_bits, const int hi_bits) {

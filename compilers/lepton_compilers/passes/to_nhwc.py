@@ -16,9 +16,11 @@ from lepton_compilers.passes.graph import (
     CONV2D,
     DEQUANTIZE,
     MAX_POOL,
+    MULTIPLY,
     PAD,
     QUANTIZE,
     RELU,
+    SUBTRACT,
     Expr,
     Var,
     dtype,
@@ -34,7 +36,8 @@ from lepton_compilers.passes.rewrite import Rewriter, rewrite
 
 TO_NHWC, TO_NCHW = (0, 2, 3, 1), (0, 3, 1, 2)
 REDUCTIONS = ("relax.mean", "relax.max")
-ELEMENTWISE = (RELU, CLIP, ADD, QUANTIZE, DEQUANTIZE)
+TWO_OPERANDS = (ADD, SUBTRACT, MULTIPLY)
+ELEMENTWISE = (RELU, CLIP, *TWO_OPERANDS, QUANTIZE, DEQUANTIZE)
 
 
 def to_nhwc(module: Any) -> Any:
@@ -132,7 +135,9 @@ def _turned(rewriter: Rewriter, turned: dict[Var, Expr], var: Var, old: Expr) ->
         axis = int(old.attrs.axis) % 4
         return relax.op.concat([nhwc(part) for part in parts(old)], TO_NHWC.index(axis))
     if name in ELEMENTWISE:
-        data = 2 if name == ADD else 1
+        data = 2 if name in TWO_OPERANDS else 1
+        if any(not is_constant(a) and len(shape(a)) != 4 for a in old.args[:data]):
+            return None
         if name in (QUANTIZE, DEQUANTIZE) and value(old.args[1]).size > 1:
             return None
         arguments = [nhwc(a) for a in old.args[:data]] + list(old.args[data:])

@@ -52,10 +52,20 @@ def add_multipliers(a_scale: float, b_scale: float, y_scale: float) -> tuple[int
 def add(
     a: Int8, b: Int8, zeros: tuple[int, int, int], multipliers: tuple[int, int, int], low: int, high: int
 ) -> Int8:
-    """clamp(((a·ma + b·mb − za·ma − zb·mb + 2^(shift−1)) >> shift) + zy); zeros are (za, zb, zy)."""
+    """clamp(((a·ma + b·mb − za·ma − zb·mb + 2^(shift−1)) >> shift) + zy); zeros are (za, zb, zy).
+
+    A difference is the sum with −mb for mb.
+    """
     (za, zb, zy), (ma, mb, shift) = zeros, multipliers
     total = a.astype(np.int64) * ma + b.astype(np.int64) * mb - za * ma - zb * mb + (1 << (shift - 1))
     return _saturated((total >> shift) + zy, low, high)
+
+
+def multiply(a: Int8, b: Int8, zeros: tuple[int, int, int], multiplier: Float32, low: int, high: int) -> Int8:
+    """clamp(rne(float32((a − za)·(b − zb)) · m) + zy); zeros are (za, zb, zy), m the scalar of two scales."""
+    za, zb, zy = zeros
+    product = (a.astype(np.int32) - za) * (b.astype(np.int32) - zb)
+    return requantise(product, multiplier, zy, low, high)
 
 
 def rounded_mean(

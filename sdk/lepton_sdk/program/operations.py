@@ -77,6 +77,15 @@ def _names(value: TensorId | tuple[TensorId, ...] | None) -> tuple[TensorId, ...
     return value if isinstance(value, tuple) else (value,)
 
 
+def broadcast(a: Shape, b: Shape) -> Shape:
+    """The shape to which numpy stretches both. Raises ValueError where extents differ and none is 1."""
+    rank = max(len(a), len(b))
+    pairs = list(zip((1,) * (rank - len(a)) + a, (1,) * (rank - len(b)) + b))
+    if any(m != n and 1 not in (m, n) for m, n in pairs):
+        raise ValueError(f"shapes {a} and {b} can't be stretched to one")
+    return tuple(max(m, n) for m, n in pairs)
+
+
 def window_shape(
     size: tuple[int, int],
     kernel: tuple[int, int],
@@ -171,7 +180,7 @@ class Dense(Operation):
 
 @dataclass(frozen=True, slots=True)
 class Add(Operation):
-    """Element-wise sum of two tensors of one shape (docs/arithmetic.md, Add)."""
+    """a + b, extents of one stretched as numpy does (docs/arithmetic.md, Add and Sub)."""
 
     a: TensorId
     b: TensorId
@@ -179,9 +188,33 @@ class Add(Operation):
     clamp: Clamp | None = None
 
     def shapes(self, t: Tensors) -> tuple[Shape, ...]:
-        if t[self.a].shape != t[self.b].shape:
-            raise ValueError(f"shapes {t[self.a].shape} and {t[self.b].shape} differ")
-        return (t[self.a].shape,)
+        return (broadcast(t[self.a].shape, t[self.b].shape),)
+
+
+@dataclass(frozen=True, slots=True)
+class Sub(Operation):
+    """a − b, as Add."""
+
+    a: TensorId
+    b: TensorId
+    y: TensorId
+    clamp: Clamp | None = None
+
+    def shapes(self, t: Tensors) -> tuple[Shape, ...]:
+        return (broadcast(t[self.a].shape, t[self.b].shape),)
+
+
+@dataclass(frozen=True, slots=True)
+class Mul(Operation):
+    """a · b, extents of one stretched as numpy does (docs/arithmetic.md, Mul)."""
+
+    a: TensorId
+    b: TensorId
+    y: TensorId
+    clamp: Clamp | None = None
+
+    def shapes(self, t: Tensors) -> tuple[Shape, ...]:
+        return (broadcast(t[self.a].shape, t[self.b].shape),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,6 +390,8 @@ INFERENCE_OPERATIONS: tuple[type[Operation], ...] = (
     DepthwiseConv2d,
     Dense,
     Add,
+    Sub,
+    Mul,
     AveragePool2d,
     MaxPool2d,
     Softmax,

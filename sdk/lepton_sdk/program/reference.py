@@ -21,12 +21,14 @@ from lepton_sdk.program.operations import (
     DepthwiseConv2d,
     Dequantize,
     MaxPool2d,
+    Mul,
     Operation,
     Pad,
     Quantize,
     Relu,
     Reshape,
     Softmax,
+    Sub,
     Table,
     Transpose,
 )
@@ -94,13 +96,23 @@ def _dense(op: Dense, v: Values, t: Tensors) -> tuple[Array, ...]:
     return _accumulated(op, x @ weight.T, v, t)
 
 
-def _add(op: Add, v: Values, t: Tensors) -> tuple[Array, ...]:
+def _add(op: Add | Sub, v: Values, t: Tensors) -> tuple[Array, ...]:
     a, b, y = t[op.a], t[op.b], t[op.y]
     if y.dtype == "float32":
-        return (_clamped(v[op.a] + v[op.b], op.clamp),)
-    multipliers = arithmetic.add_multipliers(float(a.scale), float(b.scale), float(y.scale))
+        return (_clamped(v[op.a] + v[op.b] if isinstance(op, Add) else v[op.a] - v[op.b], op.clamp),)
+    ma, mb, shift = arithmetic.add_multipliers(float(a.scale), float(b.scale), float(y.scale))
+    multipliers = (ma, mb if isinstance(op, Add) else -mb, shift)
     zeros = (a.zero_point, b.zero_point, y.zero_point)
     return (arithmetic.add(v[op.a], v[op.b], zeros, multipliers, *_bounds(op.clamp)),)
+
+
+def _mul(op: Mul, v: Values, t: Tensors) -> tuple[Array, ...]:
+    a, b, y = t[op.a], t[op.b], t[op.y]
+    if y.dtype == "float32":
+        return (_clamped(v[op.a] * v[op.b], op.clamp),)
+    multiplier = arithmetic.requantise_multiplier(float(a.scale), float(b.scale), float(y.scale))
+    zeros = (a.zero_point, b.zero_point, y.zero_point)
+    return (arithmetic.multiply(v[op.a], v[op.b], zeros, multiplier, *_bounds(op.clamp)),)
 
 
 def _average_pool(op: AveragePool2d, v: Values, t: Tensors) -> tuple[Array, ...]:
@@ -182,6 +194,8 @@ RULES: Mapping[type[Operation], Rule] = {
     DepthwiseConv2d: _depthwise,
     Dense: _dense,
     Add: _add,
+    Sub: _add,
+    Mul: _mul,
     AveragePool2d: _average_pool,
     MaxPool2d: _max_pool,
     Softmax: _softmax,

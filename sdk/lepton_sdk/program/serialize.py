@@ -137,6 +137,8 @@ def _decoded(annotation: str, value: Any, where: str) -> Any:
     kind = annotation.removesuffix(" | None")
     if kind == "TensorId" and isinstance(value, str):
         return value
+    if kind == "int" and isinstance(value, int) and not isinstance(value, bool):
+        return value
     if kind == "float" and isinstance(value, int | float) and math.isfinite(value):
         return float(value)
     if kind == "tuple[TensorId, ...]" and isinstance(value, list) and all(isinstance(v, str) for v in value):

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from lepton_compilers.backends import Yes, cpu
-from lepton_sdk.program import reference
+from lepton_sdk.program import reference, serialize
 from lepton_sdk.program.operations import INFERENCE_OPERATIONS
 from lepton_targets import CPUS, get_target
 from lepton_targets.host import runs_here
@@ -77,6 +77,17 @@ def test_float_results_are_near_the_reference(operation: str, target: str) -> No
 def test_every_operation_of_inference_has_cases() -> None:
     named = {*EXACT_CASES, *FLOAT_CASES}
     assert {kind.__name__ for kind in INFERENCE_OPERATIONS} == named
+
+
+@pytest.mark.parametrize("operation", [*EXACT_CASES, *FLOAT_CASES])
+def test_every_operation_survives_its_bytes(operation: str) -> None:
+    @settings(max_examples=10, deadline=None, derandomize=True)
+    @given((EXACT_CASES | FLOAT_CASES)[operation])
+    def check(case: Case) -> None:
+        again = serialize.load(serialize.dump(case.program))
+        assert again.functions == case.program.functions
+
+    check()
 
 
 @pytest.mark.parametrize("row", CPUS, ids=lambda row: row.name)

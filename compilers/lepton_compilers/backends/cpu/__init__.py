@@ -1,7 +1,8 @@
 """Linux CPUs: Program → plan of kernel calls → TIR → C → shared object.
 
 lowering.py           rows (accepts, emit) and how one is chosen; instruction_sets.py: which tables, in order
-portable.py           the rows every CPU has; movement.py: those that only move bytes
+portable.py           the rows every CPU has; movement.py: those that only move bytes;
+                      elementwise.py: two operands, one stretched over the other
 avx512vnni.py         the rows of one instruction set, a worked example; tiles.py: its tile shapes
 draft.py, plan.py     the plan while it is made, and the finished plan, printable
 layout.py, packing.py how tensors and weights lie in memory; ranges.py: what sums can reach

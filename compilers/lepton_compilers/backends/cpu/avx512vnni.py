@@ -84,6 +84,8 @@ def _int8_add(op: Add, t: Tensors) -> Answer:
     answer = typed(t, "int8", op.a, op.b, op.y)
     if isinstance(answer, No):
         return answer
+    if t[op.a].shape != t[op.b].shape:
+        return No("an operand that is stretched")
     return when(1 <= add_constants(op, t)[2] <= 30, "a sum whose shift leaves 32 bits")
 
 

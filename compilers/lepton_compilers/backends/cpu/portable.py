@@ -1,4 +1,7 @@
-"""The rows that every CPU has: dense tensors, kernels/portable.h. What only moves bytes: movement.py."""
+"""The rows that every CPU has: dense tensors, kernels/portable.h.
+
+What only moves bytes stands in movement.py, what has two operands in elementwise.py.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +31,7 @@ from lepton_sdk.program.operations import (
     Quantize,
     Relu,
     Softmax,
+    Sub,
     Table,
 )
 
@@ -59,17 +63,6 @@ def float_products(op: Products, t: Tensors) -> Answer:
     return typed(t, "float32", op.x, op.weight, op.y, *((op.bias,) if op.bias else ()))
 
 
-def int8_add(op: Add, t: Tensors) -> Answer:
-    """int8 sum whose common shift the 64-bit form holds."""
-    answer = typed(t, "int8", op.a, op.b, op.y)
-    if isinstance(answer, No):
-        return answer
-    shift = add_constants(op, t)[2]
-    return when(
-        1 <= shift <= 62, f"scales of an int8 sum that need a shift of {shift}; 1 to 62 are supported"
-    )
-
-
 def both_typed(dtype: str) -> Callable[[Any, Tensors], Answer]:
     """Operations whose x and y are of one type."""
     return lambda op, t: typed(t, dtype, op.x, op.y)
@@ -96,7 +89,7 @@ def float_bounds(clamp: Clamp | None) -> tuple[int, int]:
     )
 
 
-def add_constants(op: Add, t: Tensors) -> tuple[int, int, int]:
+def add_constants(op: Add | Sub, t: Tensors) -> tuple[int, int, int]:
     """(ma, mb, shift) of an int8 sum."""
     return arithmetic.add_multipliers(float(t[op.a].scale), float(t[op.b].scale), float(t[op.y].scale))
 
@@ -207,22 +200,6 @@ def emit_dense_float(op: Dense, draft: Draft) -> None:
     draft.call("conv2d_float", x, weight, bias, draft.write(op.y), has_bias, *shape, *float_bounds(op.clamp))
 
 
-def emit_add_int8(op: Add, draft: Draft) -> None:
-    """Element by element, over an operand that nothing reads later."""
-    t = draft.tensors
-    zeros = (t[op.a].zero_point, t[op.b].zero_point, t[op.y].zero_point)
-    a, b = draft.read(op.a), draft.read(op.b)
-    literals = (t[op.y].size, *zeros, *add_constants(op, t), *int_bounds(op.clamp))
-    draft.call("add_int8", a, b, draft.write(op.y, over=op.a), *literals)
-
-
-def emit_add_float(op: Add, draft: Draft) -> None:
-    """Element by element, over an operand that nothing reads later."""
-    a, b = draft.read(op.a), draft.read(op.b)
-    y = draft.write(op.y, over=op.a)
-    draft.call("add_float", a, b, y, draft.tensors[op.y].size, *float_bounds(op.clamp))
-
-
 def pool_window(op: Pool, draft: Draft) -> tuple[int, ...]:
     """h, w, c, oh, ow, kh, kw, strides, paddings."""
     shape, out = draft.tensors[op.x].shape, draft.tensors[op.y].shape
@@ -330,10 +307,6 @@ def _int8_to_float(op: Dequantize, t: Tensors) -> Answer:
     return when((t[op.x].dtype, t[op.y].dtype) == ("int8", "float32"), "dequantize goes from int8 to float32")
 
 
-def _float_add(op: Add, t: Tensors) -> Answer:
-    return typed(t, "float32", op.a, op.b, op.y)
-
-
 def _int8_softmax(op: Softmax, t: Tensors) -> Answer:
     answer = typed(t, "int8", op.x, op.y)
     return answer if op.table is not None else No("int8 softmax needs its table")
@@ -348,7 +321,6 @@ LOWERINGS: Rows = {
         Lowering(float_products, emit_depthwise_float),
     ),
     Dense: (Lowering(int8_products, emit_dense_int8), Lowering(float_products, emit_dense_float)),
-    Add: (Lowering(int8_add, emit_add_int8), Lowering(_float_add, emit_add_float)),
     AveragePool2d: (
         Lowering(quantised_pool, emit_average_pool_int8),
         Lowering(_FLOAT, emit_average_pool_float),
