@@ -4,6 +4,7 @@ source.py     which format the bytes are, by their content; the one entry, `impo
 tflite.py     TFLite (int8, float, dynamic range), with cures for three faults of TVM's importer
 onnx.py       ONNX networks, float or between QuantizeLinear and DequantizeLinear
 shape_arithmetic.py    what ONNX exporters compute from shapes, computed once the inputs' are fixed
+explicit_padding.py    auto_pad as widths in numbers
 replaced.py   checks of trained weights that replace a model's own
 
 Float parameters become inputs of the function where they are to be trained.

@@ -1,7 +1,7 @@
 """ONNX networks → Relax, through TVM's importer with two cures.
 
 1. Clip and Pad come as opaque kernels there, which nothing downstream can read; here they are Relax's own.
-   Dropout, which does nothing at inference, is left out.
+   Dropout, which does nothing at inference, is left out. auto_pad becomes widths in numbers before.
 2. Results keep the name of their node, so that errors and reports can name a layer.
 
 With trainable=True the float initialisers become named inputs of `main`, their values its attribute
@@ -22,6 +22,7 @@ from onnx import numpy_helper
 from tvm import relax
 from tvm.relax.frontend.onnx.onnx_frontend import ONNXGraphImporter
 
+from lepton_compilers.importers.explicit_padding import make_padding_explicit
 from lepton_compilers.importers.replaced import check_names, replacement
 from lepton_compilers.importers.shape_arithmetic import fold_shape_arithmetic
 from lepton_compilers.passes.graph import is_constant, number, value
@@ -59,6 +60,8 @@ SUPPORTED = (
     "Transpose",
     "Unsqueeze",
 )
+OLDEST_OPSET = 7
+"""Before it, operands of Add and Mul were broadcast by attributes."""
 SHAPE_ARITHMETIC = ("Cast", "Gather", "Shape", "Slice")
 """Accepted where they compute a Reshape's target from known shapes, as exporters write it."""
 
@@ -77,7 +80,7 @@ def import_onnx(
 def _imported(
     model: Any, shapes: Mapping[str, tuple[int, ...]], trainable: bool, weights: Mapping[str, Array]
 ) -> Any:
-    graph = model.graph
+    graph, opset = model.graph, _opset(model)
     for node in graph.node:
         node.name = node.name or node.output[0]
     _check_operators(graph, trainable)
@@ -85,11 +88,13 @@ def _imported(
     parameters = _parameters(graph) if trainable else ()
     fixed = _input_shapes(graph, shapes)
     if any(node.op_type == "Shape" for node in graph.node):
-        graph = fold_shape_arithmetic(model, fixed).graph
+        model = fold_shape_arithmetic(model, fixed)
+    model = make_padding_explicit(model, fixed)
+    graph = model.graph
     importer = _Importer(parameters, fixed)
     try:
         with quiet():
-            module = importer.from_onnx(graph, _opset(model))
+            module = importer.from_onnx(graph, opset)
     except (LeptonError, MemoryError, UnicodeDecodeError):
         abandon(importer.bb)
         raise
@@ -135,6 +140,8 @@ class _Importer(ONNXGraphImporter):  # type: ignore[misc]
             result = _clip(inputs, attrs)
         elif op_name == "Pad":
             result = _pad(name, inputs, attrs)
+        elif op_name == "Gemm":
+            result = _gemm(inputs, attrs)
         elif op_name == "Dropout":
             result = inputs[0]
         else:
@@ -142,6 +149,20 @@ class _Importer(ONNXGraphImporter):  # type: ignore[misc]
         if isinstance(result, tvm.ir.Call):
             return self.bb.emit(result, name_hint=name)
         return result
+
+
+def _gemm(inputs: Any, attrs: dict[str, Any]) -> Any:
+    """alpha·A·B + beta·C with the factors at B and C, which are constants as a rule and take them up."""
+    a, b = inputs[0], inputs[1]
+    c = inputs[2] if len(inputs) > 2 else None
+    a = relax.op.permute_dims(a, [1, 0]) if attrs.get("transA", 0) else a
+    b = relax.op.permute_dims(b, [1, 0]) if attrs.get("transB", 0) else b
+    result = relax.op.matmul(a, _scaled(b, attrs.get("alpha", 1.0)))
+    return result if c is None else relax.op.add(result, _scaled(c, attrs.get("beta", 1.0)))
+
+
+def _scaled(x: Any, factor: float) -> Any:
+    return x if factor == 1.0 else relax.op.multiply(x, relax.const(factor, "float32"))
 
 
 def _clip(inputs: Any, attrs: dict[str, Any]) -> Any:
@@ -200,7 +221,16 @@ def _parsed(content: bytes) -> Any:
 
 
 def _opset(model: Any) -> int:
-    return next((int(o.version) for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
+    """The opset, between the first one whose operators mean what they mean today and the newest known."""
+    found = next((int(o.version) for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
+    newest = onnx.defs.onnx_opset_version()
+    if not OLDEST_OPSET <= found <= newest:
+        raise BadInputError(
+            f"the ONNX model is written in opset {found}",
+            f"supported: opsets {OLDEST_OPSET} to {newest}",
+            "convert it:  onnx.version_converter.convert_version(model, 17)",
+        )
+    return found
 
 
 def _check_operators(graph: Any, trainable: bool) -> None:

@@ -23,6 +23,14 @@ def fold_shape_arithmetic(model: Any, shapes: Mapping[str, Sequence[int]]) -> An
     Each round infers shapes and folds what they decide; a folded Reshape target lets the next round see
     further. TVM's importer mixes shapes and tensors here and fails on Concat.
     """
+    fixed = with_input_shapes(model, shapes)
+    while _fold_round(fixed):
+        continue
+    return fixed
+
+
+def with_input_shapes(model: Any, shapes: Mapping[str, Sequence[int]]) -> Any:
+    """A copy of the model whose inputs have these shapes, for shape inference."""
     fixed = onnx.ModelProto()
     fixed.CopyFrom(model)
     for item in fixed.graph.input:
@@ -32,8 +40,6 @@ def fold_shape_arithmetic(model: Any, shapes: Mapping[str, Sequence[int]]) -> An
     # What the file says of its outputs was said of open shapes.
     for item in (*fixed.graph.output, *fixed.graph.value_info):
         item.type.tensor_type.ClearField("shape")
-    while _fold_round(fixed):
-        continue
     return fixed
 
 
@@ -41,7 +47,7 @@ def _fold_round(model: Any) -> bool:
     """Fold what is known now; whether anything was."""
     graph = model.graph
     inferred = onnx.shape_inference.infer_shapes(model).graph
-    extents = {v.name: _static(v) for v in (*inferred.input, *inferred.value_info)}
+    extents = {v.name: static_shape(v) for v in (*inferred.input, *inferred.value_info)}
     known = {i.name: numpy_helper.to_array(i) for i in graph.initializer if _is_integer(i.data_type)}
     for node in graph.node:
         held = node.attribute[0] if node.op_type == "Constant" else None
@@ -86,7 +92,8 @@ def _answer(
     return result if result.dtype.kind in "iu" else None
 
 
-def _static(item: Any) -> list[int] | None:
+def static_shape(item: Any) -> list[int] | None:
+    """Extents of a graph's input or value; None where one is open."""
     if not item.type.tensor_type.HasField("shape"):
         return None
     dims = item.type.tensor_type.shape.dim

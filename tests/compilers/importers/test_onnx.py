@@ -315,3 +315,20 @@ def test_importing_says_nothing_on_the_terminal(capfd: pytest.CaptureFixture[str
     said = capfd.readouterr()
     assert said.out == ""
     assert said.err == ""
+
+
+@pytest.mark.parametrize("opset", [6, 99])
+def test_an_opset_that_is_not_known_is_refused(opset: int) -> None:
+    node = helper.make_node("Relu", ["x"], ["y"], name="relu")
+    with pytest.raises(BadInputError, match=f"opset {opset}\n.*opsets 7 to"):
+        program_from(network([node], [1, 3], [1, 3], {}, opset=opset))
+
+
+@pytest.mark.parametrize("transposed", [0, 1])
+def test_gemm_takes_its_factors_into_its_weights(transposed: int) -> None:
+    rng = np.random.default_rng(0)
+    weights = {"w": normal(rng, *((5, 4) if transposed else (4, 5))), "b": normal(rng, 5)}
+    node = helper.make_node("Gemm", ["x", "w", "b"], ["y"], alpha=0.5, beta=-2.0, transB=transposed)
+    content = network([node], [2, 4], [2, 5], weights)
+    assert same(content, (2, 4)) <= 1e-6
+    assert [type(op).__name__ for op in program_from(content).function().operations] == ["Dense"]
