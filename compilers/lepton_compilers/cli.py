@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lepton_sdk.cli.output import print_json
+from lepton_sdk.cli.output import print_json, work_is_done
+from lepton_sdk.output_file import check_output
 from lepton_sdk.samples import read_arrays
 from lepton_sdk.source_parameters import load as load_weights
 from lepton_targets.errors import BadInputError, MissingExtraError, UsageError
@@ -58,7 +59,13 @@ def compile_command(
         raise UsageError(f"--quantize is '{quantize}'; accepted: none, int8")
     if output is None and not dry_run:
         raise UsageError("no file to write", "name one with  -o MODEL.lep, or look only with  --dry-run")
-    _import_tvm_alone()
+    if output is not None:
+        check_output(output, model, calibration, weights, labels, sign)
+    if sign is not None:
+        from lepton_sdk.bundle.signing import load_signing_key
+
+        load_signing_key(sign)
+    import_tvm_alone()
     from lepton_compilers.compile import build_program, chosen_targets, compile
     from lepton_compilers.importers.source import read_model, source_format
     from lepton_compilers.quantize.config import QuantizationConfig
@@ -70,13 +77,13 @@ def compile_command(
             "give some with  --calibration samples.npz  (32 to 200 inputs, as the model will see them)",
         )
     passes: list[PassRecord] = []
-    names = [name for name in target.split(",") if name]
+    names = [name.strip() for name in target.split(",") if name.strip()]
     start = time.perf_counter()
     with _progress(as_json) as report:
         arguments: dict[str, Any] = {
             "quantization": QuantizationConfig() if quantize == "int8" else None,
             "calibration": read_arrays(calibration) if calibration else None,
-            "shapes": dict(_shape(text) for text in shape or ()) or None,
+            "shapes": dict(named_shape(text) for text in shape or ()) or None,
             "trainable": _trainable(trainable),
             "batch": batch,
             "weights": load_weights(weights) if weights else None,
@@ -93,11 +100,15 @@ def compile_command(
         _print_plans(program, rows, passes if explain else None, as_json)
         return
     summary = _summary(bundle, output, time.perf_counter() - start)
-    if as_json:
-        print_json(summary | ({"passes": [_pass_entry(p) for p in passes]} if explain else {}))
-        return
-    if explain:
-        _print_passes(passes)
+    with work_is_done():
+        if as_json:
+            print_json(summary | ({"passes": [_pass_entry(p) for p in passes]} if explain else {}))
+        else:
+            _print_summary(summary, output, passes if explain else ())
+
+
+def _print_summary(summary: dict[str, Any], output: Path, passes: Sequence[PassRecord]) -> None:
+    _print_passes(passes)
     sizes = ", ".join(
         f"{a['target']} {a['code_bytes'] + a['weights_bytes']:,} B" for a in summary["artifacts"]
     )
@@ -181,7 +192,7 @@ class _progress:
             self._status.stop()
 
 
-def _import_tvm_alone() -> None:
+def import_tvm_alone() -> None:
     """Import TVM without PyTorch, which its FFI loads where it is installed: seconds for nothing here."""
     if "torch" in sys.modules:
         return
@@ -201,7 +212,8 @@ def _lines(path: Path) -> list[str]:
         raise BadInputError(f"cannot read {path} as text: {error}") from error
 
 
-def _shape(text: str) -> tuple[str, tuple[int, ...]]:
+def named_shape(text: str) -> tuple[str, tuple[int, ...]]:
+    """Name and extents of `NAME=1,3,224,224`. Raises UsageError."""
     match = re.fullmatch(r"(.+)=(\d+(?:,\d+)*)", text)
     if match is None:
         raise UsageError(f"--shape is '{text}'; accepted: NAME=1,3,224,224")
