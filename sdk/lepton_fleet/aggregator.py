@@ -97,8 +97,8 @@ class Aggregator:
         self._blocks.start()
         self._transport.on_connection(self._on_connection)
         self._transport.start(connect_timeout_s)
-        before = self._store.rounds(self._job.name)
-        self._on_event("ready", {"job": self._job.name, "rounds_so_far": len(before), **self.counts()})
+        committed = sum(state.phase is Phase.COMMITTED for state in self._store.rounds(self._job.name))
+        self._on_event("ready", {"job": self._job.name, "rounds_committed": committed, **self.counts()})
         abandoned = 0
         while (state := self._next_round()) is not None:
             result = self._run_round(state)

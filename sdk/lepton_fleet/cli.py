@@ -30,8 +30,9 @@ def run(
 ) -> None:
     """Run the job's rounds and end. Killed at any moment, the same command goes on where it stood.
 
-    Events: ready, round_selecting, round_open, chunks_needed, update_counted, update_rejected,
-    device_failed, round_closed, round_committed, round_abandoned, finished.
+    Events: ready, unknown_device (once each: it is not enrolled), round_selecting, round_open,
+    chunks_needed, update_counted, update_rejected, device_failed, round_closed, round_committed,
+    round_abandoned, finished.
     """
     from lepton_fleet.aggregator import Aggregator
     from lepton_fleet.aggregator_config import read_aggregator_config

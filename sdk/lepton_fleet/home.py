@@ -11,7 +11,6 @@ HOME/sequence.json            the last sequence number given to a wish
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import tomllib
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from lepton_fleet.rollout import Rollout
 from lepton_sdk.agent.record import Release
 from lepton_sdk.agent.shadow import ReleaseStatement
 from lepton_sdk.durable import write_durably
+from lepton_sdk.folder_lock import FolderLock
 from lepton_sdk.wire.codec import decode
 from lepton_sdk.wire.identity import AllowList, Identity
 from lepton_sdk.wire.topics import check_name
@@ -132,15 +132,12 @@ class FleetHome:
     @contextlib.contextmanager
     def lock(self, name: str) -> Iterator[None]:
         """Keep other processes out. Raises UnavailableError when one is inside."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / f".{name}.lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise UnavailableError(
-                    f"another process works on the {name} of {self.folder}", "wait until it has ended"
-                ) from error
+        lock = FolderLock(self.folder, f".{name}.lock")
+        lock.acquire(f"it holds the {name}; wait until it has ended")
+        try:
             yield
+        finally:
+            lock.release()
 
 
 def _settings(path: Path) -> FleetSettings:

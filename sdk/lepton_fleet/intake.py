@@ -16,6 +16,7 @@ S = TypeVar("S", Offer, Report)
 
 # An offer holds a hash a chunk, and the whole of a small update.
 OFFER_LIMIT = 2 << 20
+UNKNOWN_DEVICE = "unknown_device"
 
 
 class Dropped(LeptonError):
@@ -36,7 +37,7 @@ def parse(delivery: Delivery, tenant: str, allow: AllowList) -> tuple[str, Offer
         device = device_of(delivery.topic)
         leaf = delivery.topic.rsplit("/", 1)[1]
         if allow.get(device) is None:
-            raise Dropped("unknown_device", f"{device} is not on the allow-list")
+            raise Dropped(UNKNOWN_DEVICE, f"{device} is not on the allow-list")
         if leaf == "chunk":
             return device, codec.decode(Chunk, delivery.payload)
         if leaf == "offer":

@@ -14,16 +14,19 @@ from dataclasses import replace
 from lepton_fleet import round as rounds
 from lepton_fleet.desk import Desk
 from lepton_fleet.grants import Grants
-from lepton_fleet.intake import Dropped, parse
+from lepton_fleet.intake import UNKNOWN_DEVICE, Dropped, parse
 from lepton_fleet.job import Job
 from lepton_sdk.federated.update import unpack
 from lepton_sdk.wire.identity import AllowList
 from lepton_sdk.wire.round import Report
+from lepton_sdk.wire.topics import device_of
 from lepton_sdk.wire.transport import Delivery
 from lepton_sdk.wire.update import REJECTED, STALE, Chunk, Need, Offer, Receipt
 from lepton_targets.errors import MessageError
 
 logger = logging.getLogger(__name__)
+
+MAX_UNKNOWN = 1000
 
 
 class Reception:
@@ -35,6 +38,7 @@ class Reception:
         self._grants = Grants(job.limits.in_flight_bytes, job.limits.grant_bytes)
         self._offers: dict[bytes, Offer] = {}
         self._touched: dict[bytes, Offer] = {}
+        self._unknown: set[str] = set()
         self.contract: Mapping[str, tuple[int, ...]] = {}
 
     def take(self, delivery: Delivery) -> None:
@@ -50,7 +54,15 @@ class Reception:
                     self._take_report(message)
         except Dropped as error:
             self._desk.drop(error.reason)
+            if error.reason == UNKNOWN_DEVICE:
+                self._tell_of_unknown(device_of(delivery.topic))
             logger.warning("a message on %s was dropped: %s", delivery.topic, error.message)
+
+    def _tell_of_unknown(self, device: str) -> None:
+        """Once each, and of no more than MAX_UNKNOWN, for ids cost a stranger nothing."""
+        if device not in self._unknown and len(self._unknown) < MAX_UNKNOWN:
+            self._unknown.add(device)
+            self._desk.note("unknown_device", device=device)
 
     def forget_unfinished(self) -> None:
         """The round is over: chunks that still come for it belong to no offer any more."""

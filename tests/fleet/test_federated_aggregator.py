@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from lepton_fleet.store import Fenced
+from lepton_sdk.federated.client import FederatedClient
 from lepton_sdk.federated.update import pack, read_parameters
 from lepton_sdk.wire.codec import encode
 from lepton_sdk.wire.identity import Identity
@@ -19,8 +20,10 @@ from lepton_sdk.wire.loopback import LoopbackBroker, LoopbackMessage
 from lepton_sdk.wire.topics import Topics
 from lepton_sdk.wire.update import Chunk, Need, Receipt
 from lepton_targets.errors import UnavailableError
+from support.devices import wait_for
 from support.federation import (
     JOB,
+    TENANT,
     RunningAggregator,
     base_model,
     difference_of,
@@ -28,6 +31,7 @@ from support.federation import (
     make_client,
     make_job,
     running,
+    training,
 )
 from support.raw_device import RawDevice, tasks_for
 
@@ -383,3 +387,40 @@ def test_training_that_fails_costs_the_device_its_round_only(site: Site) -> None
         (result,) = aggregator.join()
     assert result.n_updates == 1
     assert aggregator.wait_for("device_failed")["device"] == site.devices[1].device_id
+
+
+def test_a_device_that_nobody_enrolled_is_told_of_on_both_sides(site: Site) -> None:
+    told: list[tuple[str, dict[str, object]]] = []
+    client = FederatedClient(
+        site.broker.transport(), site.stranger, train=training(1, 5), spool=site.folder / "spool",
+        server_key=site.server.public, tenant=TENANT, job=JOB, retry_s=0.05, no_answer_s=0.4,
+        on_event=lambda name, fields: told.append((name, dict(fields))),
+    )  # fmt: skip
+    with running(client):
+        wait_for(lambda: told)
+        (_, fields), *_ = told
+        assert "no round of job 'digits'" in str(fields["hint"]), "no aggregator runs"
+        aggregator = site.aggregator(devices=1)
+        stranger = aggregator.wait_for("unknown_device")
+        assert stranger == {"device": site.stranger.device_id}
+        wait_for(lambda: len(told) == 2)
+        assert "allow-list" in str(told[1][1]["hint"])
+        time.sleep(0.6)
+    assert [name for name, _ in told] == ["no_answer", "no_answer"], "once a silence"
+    assert [name for name, _ in aggregator.events].count("unknown_device") == 1
+    with running(make_client(site.broker.transport(), site.devices[0], site.server, site.folder / "0", 0, 5)):
+        aggregator.join()
+
+
+def test_a_device_that_is_answered_says_nothing_of_silence(site: Site) -> None:
+    told: list[str] = []
+    client = FederatedClient(
+        site.broker.transport(), site.devices[0], train=training(1, 5), spool=site.folder / "spool",
+        server_key=site.server.public, tenant=TENANT, job=JOB, retry_s=0.05, no_answer_s=5.0,
+        on_event=lambda name, fields: told.append(name),
+    )  # fmt: skip
+    aggregator = site.aggregator(devices=1)
+    with running(client):
+        aggregator.join()
+    assert "receipt" in told
+    assert "no_answer" not in told

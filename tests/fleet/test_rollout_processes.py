@@ -259,3 +259,18 @@ def test_a_broker_that_is_down_is_named(fleet: Fleet) -> None:
     process = fleet.rollout("--connect-timeout", "0.3")
     assert "no MQTT broker at 127.0.0.1" in result_of(process)["error"]["message"]
     assert process.returncode == 5
+
+
+def test_a_second_process_with_the_same_slots_is_kept_out(fleet: Fleet) -> None:
+    fleet.set_up(1)
+    first = fleet.devices[0]
+    first.start_command()
+    wait_for(lambda: '"ready"' in (first.folder / "log").read_text())
+    command = [*LEPTON, "device", "run", "--config", str(first.folder / "device.toml"), "--json"]
+    second = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=20, check=False)
+    assert second.returncode == 5
+    assert str(first.folder / "slots") in json.loads(second.stdout)["error"]["message"]
+    assert first.process is not None
+    assert first.process.poll() is None
+    fleet.release("good")
+    assert result_of(fleet.rollout())["confirmed"] == 1, "the first works on"

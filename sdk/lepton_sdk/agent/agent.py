@@ -131,7 +131,10 @@ class DeviceAgent:
     # ---- running
 
     def start(self, connect_timeout_s: float | None = None) -> None:
-        """Subscribe, connect, and work on a thread of its own until `close`. Raises UnavailableError."""
+        """Subscribe, connect, and work on a thread of its own until `close`.
+
+        Raises UnavailableError: no broker, or another process works in the slots.
+        """
         self._begin(connect_timeout_s)
         self._thread = threading.Thread(target=self._work, name="lepton-agent", daemon=True)
         self._thread.start()
@@ -149,8 +152,16 @@ class DeviceAgent:
             self._thread.join()
         self._download.stop()
         self._vigil.end()
+        self._slots.release()
+
+    def claim(self) -> None:
+        """Keep other processes out of the slots until `close`; `start` and `run` do so themselves. For those
+        who connect the transport before. Raises UnavailableError."""
+        self._slots.claim()
+        self._record = self._slots.load_record()
 
     def _begin(self, connect_timeout_s: float | None) -> None:
+        self.claim()
         self._inbox.put(Started())
         self._transport.on_connection(self._on_connection)
         self._transport.subscribe(self._topics.desired(self._identity.device_id), self._on_desired)

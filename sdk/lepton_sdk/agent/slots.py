@@ -19,6 +19,7 @@ from pathlib import Path
 from lepton_sdk.agent import record as records
 from lepton_sdk.agent.record import AT_REST, Blob, Record, Slot
 from lepton_sdk.durable import make_folder, replace_link, sync_folder, write_durably
+from lepton_sdk.folder_lock import FolderLock
 from lepton_targets.errors import BadInputError
 
 BUNDLE = "bundle.lep"
@@ -31,6 +32,14 @@ class Slots:
         self.root = Path(root)
         self.incoming = self.root / "incoming"
         make_folder(self.incoming)
+        self._lock = FolderLock(self.root)
+
+    def claim(self) -> None:
+        """Keep other processes out until `release`. Raises UnavailableError naming the folder."""
+        self._lock.acquire("give each device slots of its own, or stop the other")
+
+    def release(self) -> None:
+        self._lock.release()
 
     # ---- record and counter
 

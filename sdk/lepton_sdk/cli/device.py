@@ -99,6 +99,11 @@ def run(
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
+    # Before connecting: the broker would end the connection of the process that is there already.
+    if client is not None:
+        client.claim()
+    if agent is not None:
+        agent.claim()
     try:
         transport.start(timeout_s)
         tell("ready", {"tenant": tenant})

@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 
 from lepton_sdk.federated import machine
 from lepton_sdk.federated.machine import Phase
+from lepton_sdk.federated.silence import SILENCE_S, Silence
 from lepton_sdk.federated.spool import Spool, SpooledUpdate
 from lepton_sdk.federated.update import Parameters, difference, pack, read_parameters
 from lepton_sdk.wire import codec
@@ -75,12 +76,14 @@ class FederatedClient:
         job: str = "default",
         on_event: EventCallback | None = None,
         retry_s: float = RETRY_S,
+        no_answer_s: float = SILENCE_S,
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
         version: str = "",
     ) -> None:
         """spool: a folder of this job's own. on_event: called with a name and fields as things happen.
-        retry_s: first wait for an answer; doubles up to a minute. jitter: a number in [0, 1)."""
+        retry_s: first wait for an answer; doubles up to a minute. no_answer_s: after so long without one the
+        event "no_answer" says what may be wrong. jitter: a number in [0, 1)."""
         self._transport, self._identity, self._train = transport, identity, train
         self._server_key = server_key if isinstance(server_key, PublicKey) else PublicKey.load(server_key)
         self._topics, self._job = Topics(tenant), check_name(job, "job")
@@ -89,6 +92,7 @@ class FederatedClient:
         self._downloader = Downloader(transport, identity, self._server_key, tenant)
         self._on_event = on_event or (lambda name, fields: None)
         self._retry_s, self._clock, self._jitter = retry_s, clock, jitter
+        self._silence = Silence(no_answer_s, clock)
         self._presence = Presence(transport, identity.device_id, tenant, self._folder, version)
         self._inbox: queue.SimpleQueue[machine.Event] = queue.SimpleQueue()
         self._stop = threading.Event()
@@ -115,9 +119,24 @@ class FederatedClient:
         """Take part until `rounds` updates have got their receipts (None: until `stop`).
 
         sign_off: tell at the end that the device is offline; not where other work goes on.
-        Raises UnavailableError when no broker answers within `connect_timeout_s` at the start; later losses
-        of the connection are mended. Returns the counts.
+        Raises UnavailableError when no broker answers within `connect_timeout_s` at the start, or another
+        process works in the spool; later losses of the connection are mended. Returns the counts.
         """
+        self.claim()
+        try:
+            self._take_part(rounds, connect_timeout_s)
+        finally:
+            self._spool.release()
+        if sign_off:
+            self.sign_off()
+        return self.counts
+
+    def claim(self) -> None:
+        """Keep other processes out of the spool until `run` is over; `run` does so itself. For whoever
+        connects the transport before. Raises UnavailableError."""
+        self._spool.claim()
+
+    def _take_part(self, rounds: int | None, connect_timeout_s: float | None) -> None:
         device = self._identity.device_id
         self._transport.subscribe(self._topics.round(self._job), self._on_announcement)
         self._transport.subscribe(self._topics.task(device), self._on_task)
@@ -127,12 +146,11 @@ class FederatedClient:
         self._transport.on_connection(self._on_connection)
         self._transport.start(connect_timeout_s)
         self._offer_what_waits()
+        self._silence.asked()
         settled_before = self._settled()
         while not self._stop.is_set() and (rounds is None or self._settled() - settled_before < rounds):
             self._apply(self._next_event())
-        if sign_off:
-            self.sign_off()
-        return self.counts
+            self._tell_of_silence()
 
     def sign_off(self) -> None:
         """Tell that this device is offline now."""
@@ -195,7 +213,25 @@ class FederatedClient:
                 return machine.TimerFired()
             return None
 
+    def _tell_of_silence(self) -> None:
+        seconds = self._silence.overdue()
+        if seconds is None:
+            return
+        if self._state.announced is None:
+            hint = f"no round of job {self._job!r} is announced to tenant {self._topics.tenant!r}: does its "
+            hint += "aggregator run, are both names right, is server_key the server's?"
+        else:
+            hint = (
+                "is this device's key on the server's allow-list? Else the round waits for more devices, or "
+            )
+            hint += "has enough"
+        self._on_event("no_answer", {"seconds": round(seconds, 1), "hint": hint})
+
     def _apply(self, event: machine.Event | None) -> None:
+        answers = machine.TaskGiven | machine.Needed | machine.Received
+        first = isinstance(event, machine.Announced) and self._state.announced is None
+        if first or isinstance(event, answers):
+            self._silence.answered()
         pending = deque([] if event is None else [event])
         while pending:
             self._state, actions = machine.step(self._state, pending.popleft())
@@ -207,10 +243,12 @@ class FederatedClient:
     def _do(self, action: machine.Action) -> machine.Event | None:
         match action:
             case machine.AskForTask(round_number):
+                self._silence.asked()
                 self._report(round_number, Phase.ELIGIBLE.value)
             case machine.Work(phase, task):
                 return self._work(phase, task)
             case machine.SendOffer(update_id, attempt):
+                self._silence.asked()
                 return self._send_offer(update_id, attempt)
             case machine.SendChunks(update_id, chunks):
                 return self._send_chunks(update_id, chunks)

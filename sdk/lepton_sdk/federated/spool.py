@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from lepton_sdk.durable import make_folder, sync_folder, write_durably
+from lepton_sdk.folder_lock import FolderLock
 from lepton_sdk.wire.codec import decode, encode, require
 from lepton_targets.errors import MessageError
 
@@ -56,8 +57,21 @@ class Spool:
 
     def __init__(self, folder: Path) -> None:
         self.folder = make_folder(folder)
-        for unfinished in folder.glob(f".*{_SUFFIX}.*"):
-            unfinished.unlink()  # left by a process that ended while it wrote
+        self._lock = FolderLock(folder)
+
+    def claim(self) -> None:
+        """Keep other processes out until `release`, and remove what one left that ended while it wrote.
+
+        Raises UnavailableError naming the folder where another process is inside.
+        """
+        self._lock.acquire(
+            "give each device, and each job of a device, a spool of its own, or stop the other"
+        )
+        for unfinished in self.folder.glob(f".*{_SUFFIX}.*"):
+            unfinished.unlink(missing_ok=True)
+
+    def release(self) -> None:
+        self._lock.release()
 
     def put(self, update: SpooledUpdate) -> None:
         """Keep `update`: written, fsynced, renamed, the folder fsynced. Raises OSError (disc full)."""

@@ -14,7 +14,7 @@ from safetensors.numpy import save
 
 from lepton_sdk.federated.spool import Spool, SpooledUpdate
 from lepton_sdk.federated.update import difference, pack, read_parameters, unpack, write_parameters
-from lepton_targets.errors import BadInputError, MessageError
+from lepton_targets.errors import BadInputError, MessageError, UnavailableError
 
 BASE = {"w": np.ones((4, 3), np.float32), "b": np.zeros(2, np.float32)}
 CONTRACT = {name: array.shape for name, array in BASE.items()}
@@ -99,8 +99,20 @@ def test_the_spool_keeps_updates_until_they_are_removed(tmp_path: Path) -> None:
 def test_what_a_killed_process_left_half_written_is_removed(tmp_path: Path) -> None:
     Spool(tmp_path).put(spooled(1))
     (tmp_path / f".{bytes(16).hex()}.update.x7_k").write_bytes(b"half")
-    assert Spool(tmp_path).pending() == (spooled(1),)
-    assert len(list(tmp_path.iterdir())) == 1
+    spool = Spool(tmp_path)
+    spool.claim()
+    assert spool.pending() == (spooled(1),)
+    assert not list(tmp_path.glob(".*.update.*"))
+
+
+def test_one_spool_has_one_owner(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    spool.claim()
+    spool.claim()
+    with pytest.raises(UnavailableError, match=str(tmp_path)):
+        Spool(tmp_path).claim()
+    spool.release()
+    Spool(tmp_path).claim()
 
 
 def test_a_damaged_spool_file_is_set_aside(tmp_path: Path) -> None:
