@@ -1,7 +1,10 @@
 """A float network becomes an int8 one, spelled in Relax as quantize and dequantize.
 
-config.py      what is asked, typed
-calibrate.py   the network run on samples with every intermediate exposed
-observers.py   what ranges become scale and zero point
-quantise.py    the pass: weights per channel, activations per tensor, moves share their input's numbers
+config.py           what is asked, typed
+calibrate.py        the network run on samples with every intermediate exposed
+observers.py        which range a tensor's int8 spans; histogram.py counts values for it
+equalise.py         channels of neighbouring layers evened out beforehand
+quantise.py         the pass: weights per channel, activations per tensor, moves share their input's numbers
+scales.py           what ranges and weights become: scales and zero points
+bias_correction.py  what rounded weights shift on average, for the pass to take out of the biases
 """

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import tvm
 from tvm import relax
 
-from lepton_compilers.passes.graph import Var, bindings, dtype, shape
-from lepton_compilers.quantize.observers import MinMax
+from lepton_compilers.passes.graph import SOFTMAX, Graph, Var, bindings, dtype, is_var, operator, shape
+from lepton_compilers.quantize.observers import MinMax, Observer, SoftmaxInput
 from lepton_compilers.quiet import quiet
 from lepton_sdk.bundle import TensorSpec
 from lepton_sdk.samples import examples_for
@@ -26,30 +26,28 @@ def calibrate(
     module: Any,
     samples: Mapping[str, Array] | None,
     *,
+    observer: Callable[[], Observer] = MinMax,
     max_samples: int | None = None,
     progress: Progress | None = None,
-) -> dict[str, MinMax]:
-    """Ranges by variable name: `main`'s inputs and every float tensor it computes.
+) -> dict[str, Observer]:
+    """What was observed by variable name: of `main`'s inputs and every float tensor it computes.
 
     samples: arrays [n, …] by the rules of every sample file (lepton_sdk/samples.py). Raises BadInputError
     for samples that break them, are too few for one batch, or make a layer compute NaN or infinity.
     """
     main = module["main"]
     inputs = list(main.params[: int(main.attrs["num_input"])])
-    specs = tuple(TensorSpec(str(p.name), shape(p), dtype(p)) for p in inputs)
-    batches = _batches(specs, samples, max_samples)
+    batches = batches_for(main, samples, max_samples)
     exposed, names = _exposed(main)
-    with quiet():
-        machine = relax.VirtualMachine(relax.build(exposed, "llvm"), tvm.cpu())
-    run = machine["main"]
-    ranges: dict[str, MinMax] = {str(p.name): MinMax() for p in inputs} | {name: MinMax() for name in names}
+    run = compiled(exposed)
+    ranges: dict[str, Observer] = {name: observer() for name in (*(str(p.name) for p in inputs), *names)}
+    ranges.update((name, SoftmaxInput()) for name in _softmax_inputs(main) if name in ranges)
     total = len(next(iter(batches.values())))
     for index in range(total):
         arrays = [batches[str(p.name)][index] for p in inputs]
         for p, array in zip(inputs, arrays):
             ranges[str(p.name)].observe(array)
-        for name, result in zip(names, run(*(tvm.runtime.tensor(array) for array in arrays))):
-            values = result.numpy()
+        for name, values in zip(names, run(arrays)):
             if not np.isfinite(values).all():
                 raise BadInputError(
                     f"calibration sample {index} makes layer '{name}' compute NaN or infinity",
@@ -59,6 +57,28 @@ def calibrate(
         if progress is not None:
             progress(index + 1, total)
     return ranges
+
+
+def compiled(module: Any) -> Callable[[list[Array]], list[Array]]:
+    """A float module as a function from its inputs to a list of its results; `main` returns a tuple."""
+    with quiet():
+        machine = relax.VirtualMachine(relax.build(module, "llvm"), tvm.cpu())
+    main = machine["main"]
+    return lambda arrays: [result.numpy() for result in main(*map(tvm.runtime.tensor, arrays))]
+
+
+def _softmax_inputs(main: Any) -> list[str]:
+    """Names of the tensors that softmaxes along the last axis, and nothing else, read."""
+    graph = Graph(main)
+    found = []
+    for binding in graph.bindings:
+        call = binding.value
+        if operator(call) != SOFTMAX or int(call.attrs.axis) not in (-1, len(shape(binding.var)) - 1):
+            continue
+        source = graph.resolve(call.args[0])
+        if graph.uses(source) == 1 and is_var(source):
+            found.append(str(source.name))
+    return found
 
 
 def _exposed(main: Any) -> tuple[Any, list[str]]:
@@ -72,10 +92,10 @@ def _exposed(main: Any) -> tuple[Any, list[str]]:
     return tvm.IRModule({"main": function}), names
 
 
-def _batches(
-    inputs: tuple[TensorSpec, ...], samples: Mapping[str, Array] | None, max_samples: int | None
-) -> dict[str, Array]:
+def batches_for(main: Any, samples: Mapping[str, Array] | None, max_samples: int | None) -> dict[str, Array]:
     """Arrays [batches, *input shape] by input name; what fills no whole batch is left out."""
+    parameters = main.params[: int(main.attrs["num_input"])]
+    inputs = tuple(TensorSpec(str(p.name), shape(p), dtype(p)) for p in parameters)
     if not samples:
         raise BadInputError(
             "quantising to int8 needs calibration samples, none were given",

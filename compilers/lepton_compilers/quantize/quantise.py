@@ -13,7 +13,6 @@ from tvm import relax
 from lepton_compilers.integerize.chain import Chain, read_chain
 from lepton_compilers.integerize.lower_int8 import SOFTMAX_OUTPUT
 from lepton_compilers.passes.graph import (
-    AVERAGE_POOL,
     CLIP,
     CONV2D,
     MATMUL,
@@ -36,15 +35,19 @@ from lepton_compilers.passes.graph import (
 )
 from lepton_compilers.passes.record import Pass
 from lepton_compilers.passes.rewrite import Rewriter
+from lepton_compilers.quantize.bias_correction import mean_errors
 from lepton_compilers.quantize.calibrate import Progress, calibrate
 from lepton_compilers.quantize.config import QuantizationConfig
-from lepton_compilers.quantize.observers import MinMax, quantised_weight, weight_scales
+from lepton_compilers.quantize.equalise import equalise
+from lepton_compilers.quantize.observers import OBSERVERS, Observer
+from lepton_compilers.quantize.scales import activation_quantization, quantised_weight, weight_scales
 from lepton_sdk.program import Quantization
+from lepton_targets.errors import UsageError, nearest
 
 Array = npt.NDArray[Any]
 
 WEIGHTED = (CONV2D, MATMUL)
-SHARING = (MAX_POOL, AVERAGE_POOL, RESHAPE, PERMUTE, PAD, RELU, CLIP)
+SHARING = (MAX_POOL, RESHAPE, PERMUTE, PAD, RELU, CLIP)
 """Layers whose result lies in their input's range: they keep its numbers, so that bytes can move."""
 
 
@@ -64,27 +67,79 @@ def quantise(
     def quantise(module: Any) -> Any:
         if any(operator(b.value) == QUANTIZE for b in bindings(module["main"])):
             return module
-        ranges = calibrate(module, samples, max_samples=config.max_samples, progress=progress)
-        return _Quantiser(module, ranges, config).run()
+        if config.equalise:
+            module = equalise(module, samples, per_channel=config.per_channel, max_samples=config.max_samples)
+        ranges = calibrate(
+            module,
+            samples,
+            observer=OBSERVERS[config.observer],
+            max_samples=config.max_samples,
+            progress=progress,
+        )
+        return quantised(module, ranges, config, samples)
 
     return quantise
 
 
-class _Quantiser:
-    """One walk that emits each layer between dequantize and quantize. `held`: int8 forms by old variable."""
+def quantised(
+    module: Any,
+    ranges: Mapping[str, Observer],
+    config: QuantizationConfig,
+    samples: Mapping[str, Array] | None,
+) -> Any:
+    """The module in int8, given what was observed. Raises UsageError for unknown names of float layers."""
+    walk = _Quantiser(module, ranges, config, {})
+    unknown = [name for name in config.float_layers if name not in walk.layers]
+    if unknown:
+        raise UsageError(
+            f"the model has no layer '{unknown[0]}' to keep float{nearest(unknown[0], walk.layers)}",
+            f"layers: {', '.join(walk.layers)}",
+        )
+    once = walk.run()
+    if not config.bias_correction or not walk.rounding:
+        return once
+    errors = mean_errors(module, walk.rounding, samples, max_samples=config.max_samples)
+    return _Quantiser(module, ranges, config, errors).run()
 
-    def __init__(self, module: Any, ranges: Mapping[str, MinMax], config: QuantizationConfig) -> None:
+
+def layers(module: Any) -> tuple[str, ...]:
+    """Names of the layers that the quantiser tells apart, in order: what `float_layers` may name."""
+    return _Quantiser(module, {}, QuantizationConfig(), {}).layers
+
+
+class _Quantiser:
+    """One walk that emits each layer between dequantize and quantize.
+
+    held: int8 forms by old variable. real: results that layers computed in float. rounding: by layer, its
+    core and what rounding added to its weights. errors: by layer, what to take off its bias, [channels].
+    """
+
+    def __init__(
+        self,
+        module: Any,
+        ranges: Mapping[str, Observer],
+        config: QuantizationConfig,
+        errors: Mapping[str, Array],
+    ) -> None:
         self.rewriter = Rewriter(module)
         self.graph: Graph = self.rewriter.graph
         self.ranges = ranges
         self.config = config
+        self.errors = errors
         self.held: dict[Var, tuple[Var, Quantization]] = {}
+        self.real: set[Var] = set(self.graph.parameters)
+        self.rounding: dict[str, tuple[Expr, Array]] = {}
         self.ends: dict[Var, Chain] = {}
         self._find_layers()
 
     def run(self) -> Any:
         """The quantised module."""
         return self.rewriter.run(lambda rewriter, var, old: self._visit(var), results=self._results)
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the layers, in order."""
+        return tuple(str(b.var.name) for b in self.graph.bindings if b.var in self.ends)
 
     def _find_layers(self) -> None:
         """The outermost variable of every layer; the variables inside a layer get no numbers of their own."""
@@ -105,17 +160,33 @@ class _Quantiser:
             # Inside a layer: its end emits everything; nothing may read this form.
             return self.rewriter.mapped(self.graph.definition(var))
         name = str(var.name)
+        if name in self.config.float_layers:
+            self.real.add(var)
+            return self._bounded(
+                chain, self._float_core(chain, [self._real(a) for a in chain.core.args], name), name
+            )
         quantization = self._quantization(var, chain)
         operands = [self._operand(a) for a in chain.core.args]
-        core = self._core(chain, operands, name)
-        if chain.bounded:
-            low, high = chain.low, chain.high
-            bounded = relax.op.nn.relu(core) if (low, high) == (0, np.inf) else relax.op.clip(core, low, high)
-            core = self.rewriter.emit(bounded, f"{name}/bounded")
+        core = self._bounded(chain, self._core(chain, operands, name), name)
         scale, zero = _numbers(quantization)
         quantised = relax.op.quantize(core, scale, zero, axis=0, out_dtype="int8")
         self.held[var] = (self.rewriter.emit(quantised, name), quantization)
         return self._dequantised(var)
+
+    def _bounded(self, chain: Chain, core: Expr, name: str) -> Expr:
+        if not chain.bounded:
+            return core
+        core, low, high = self.rewriter.emit(core, f"{name}/sum"), chain.low, chain.high
+        bounded = relax.op.nn.relu(core) if (low, high) == (0, np.inf) else relax.op.clip(core, low, high)
+        return self.rewriter.emit(bounded, f"{name}/bounded")
+
+    def _float_core(self, chain: Chain, operands: list[Expr], name: str) -> Expr:
+        """The layer as it was, on other operands."""
+        call = chain.core
+        layer = self.rewriter.emit(tvm.ir.Call(call.op, operands, call.attrs, call.ty_args), f"{name}/layer")
+        if chain.bias is None:
+            return layer
+        return relax.op.add(layer, relax.const(chain.bias.real.astype(np.float32)))
 
     def _core(self, chain: Chain, operands: list[Expr], name: str) -> Expr:
         """The layer on dequantised operands, its weights and bias dequantised from integers."""
@@ -123,17 +194,20 @@ class _Quantiser:
         source = self.graph.resolve(call.args[0])
         bias = None if chain.bias is None else chain.bias.real
         if chain.operator not in WEIGHTED or not is_constant(call.args[1]) or source not in self.held:
-            layer = self.rewriter.emit(
-                tvm.ir.Call(call.op, operands, call.attrs, call.ty_args), f"{name}/layer"
-            )
-            return layer if bias is None else relax.op.add(layer, relax.const(bias.astype(np.float32)))
+            return self._float_core(chain, operands, name)
         # Output channels are the last axis of HWIO and of a matrix, and of depthwise HWOI once I = 1 is off.
         weight = value(call.args[1])
         flat = weight[..., 0] if _is_depthwise(call) else weight
         rows = np.moveaxis(flat, -1, 0)
         x_scale = self.held[source][1].scale
         scales = weight_scales(rows, bias, x_scale, self.config.per_channel)
-        numbers = np.moveaxis(quantised_weight(rows, scales), 0, -1)
+        integers = quantised_weight(rows, scales)
+        spread = scales.astype(np.float64).reshape(-1, *([1] * (rows.ndim - 1)))
+        added = np.moveaxis(integers * spread - rows, 0, -1).astype(np.float32)
+        self.rounding[name] = call, added.reshape(weight.shape)
+        if name in self.errors:
+            bias = (0.0 if bias is None else bias) - self.errors[name]
+        numbers = np.moveaxis(integers, 0, -1)
         held = self._dequantised_constant(numbers, scales, f"{name}/weight")
         if _is_depthwise(call):
             held = self.rewriter.emit(relax.op.reshape(held, list(weight.shape)), f"{name}/weight")
@@ -159,23 +233,34 @@ class _Quantiser:
             source = self.graph.resolve(chain.core.args[0])
             if source in self.held:
                 return self.held[source][1]
-            if source in self.graph.parameters:
+            if source in self.real:
                 self._operand(source)
                 return self.held[source][1]
-        return self.ranges[str(var.name)].quantization()
+        return activation_quantization(*self.ranges[str(var.name)].range())
 
     def _operand(self, expr: Expr) -> Expr:
         """A float operand, dequantised from int8 where it is a tensor of the network; a tuple of such."""
         if isinstance(expr, tvm.ir.Tuple):
             return relax.Tuple([self._operand(field) for field in expr.fields])
         expr = self.graph.resolve(expr)
-        if expr in self.graph.parameters and expr not in self.held:
-            quantization = self.ranges[str(expr.name)].quantization()
+        if expr in self.real and expr not in self.held:
+            quantization = activation_quantization(*self.ranges[str(expr.name)].range())
             scale, zero = _numbers(quantization)
             data = self.rewriter.mapped(expr)
             quantised = relax.op.quantize(data, scale, zero, axis=0, out_dtype="int8")
             self.held[expr] = (self.rewriter.emit(quantised, f"{expr.name}/int8"), quantization)
         return self._dequantised(expr) if expr in self.held else self.rewriter.mapped(expr)
+
+    def _real(self, expr: Expr) -> Expr:
+        """An operand for a layer that stays float: never by way of int8 where it was computed in float."""
+        if isinstance(expr, tvm.ir.Tuple):
+            return relax.Tuple([self._real(field) for field in expr.fields])
+        expr = self.graph.resolve(expr)
+        return (
+            self._dequantised(expr)
+            if expr in self.held and expr not in self.real
+            else self.rewriter.mapped(expr)
+        )
 
     def _dequantised(self, var: Var) -> Expr:
         held, quantization = self.held[var]
@@ -183,7 +268,7 @@ class _Quantiser:
         return self.rewriter.emit(relax.op.dequantize(held, scale, zero, axis=0), f"{var.name}/float")
 
     def _results(self, rewriter: Rewriter, results: tuple[Var, ...]) -> list[Expr]:
-        return [self._dequantised(var) if var in self.held else rewriter.mapped(var) for var in results]
+        return [self._real(var) for var in results]
 
 
 def _numbers(quantization: Quantization) -> tuple[Expr, Expr]:

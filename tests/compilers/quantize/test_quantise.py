@@ -9,7 +9,7 @@ from onnx import helper
 from lepton_compilers.front import program_from
 from lepton_compilers.quantize.config import QuantizationConfig
 from lepton_sdk.program import Quantization
-from lepton_sdk.program.operations import Add, AveragePool2d, MaxPool2d
+from lepton_sdk.program.operations import Add, MaxPool2d
 from lepton_sdk.program.reference import Reference
 from lepton_targets.errors import BadInputError, UsageError
 from support.evaluation_data import KWS_FLOAT, kws_float, kws_samples, mlperf_tiny
@@ -34,8 +34,8 @@ def test_kws_keeps_its_accuracy() -> None:
     agreement = float((found == wanted).mean())
     reached = float((wanted == labels[CALIBRATION_SAMPLES:]).mean())
     print(f"kws int8 {accuracy:.4f}, float {reached:.4f}, agreement {agreement:.4f}")
-    assert accuracy >= 0.895
-    assert agreement >= 0.97
+    assert accuracy >= 0.900
+    assert agreement >= 0.98
 
 
 def samples(count: int = 64, channels: int = 3, size: int = 16) -> np.ndarray:
@@ -66,7 +66,7 @@ def test_softmax_and_pools_get_the_numbers_they_need() -> None:
     program = program_from(mobile_cnn(), quantization=INT8, calibration={"x": samples()})
     tensors = program.tensors
     for op in program.function().operations:
-        if isinstance(op, MaxPool2d | AveragePool2d):
+        if isinstance(op, MaxPool2d):
             assert tensors[op.x].quantization == tensors[op.y].quantization
         if type(op).__name__ == "Softmax":
             assert tensors[op.outputs[0]].quantization == Quantization((1 / 256,), -128)
@@ -173,5 +173,5 @@ def test_an_int8_model_stays_as_it_is() -> None:
 def test_training_and_quantisation_exclude_each_other() -> None:
     with pytest.raises(UsageError):
         program_from(plain_cnn(), quantization=INT8, trainable=True)
-    with pytest.raises(UsageError, match="min-max"):
-        QuantizationConfig(activations="entropy")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="did you mean entropy"):
+        QuantizationConfig(observer="entrophy")  # type: ignore[arg-type]
