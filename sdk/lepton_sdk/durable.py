@@ -13,9 +13,18 @@ def write_durably(path: Path | str, content: bytes | Iterable[bytes], mode: int 
     """Replace `path` by `content` so that a crash at any moment leaves the old file or the new one.
 
     content: the bytes, or pieces of them in order. mode: permission bits of the new file.
-    Raises OSError (disc full, no permission); the temporary file is removed then.
+    Raises OSError that names `path` (disc full, no permission); the temporary file is removed then.
     """
     path = Path(path)
+    try:
+        _write_beside(path, content, mode)
+    except OSError as error:
+        error.filename, error.filename2 = str(path), None
+        raise
+    return path
+
+
+def _write_beside(path: Path, content: bytes | Iterable[bytes], mode: int) -> None:
     make_folder(path.parent)
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
@@ -31,7 +40,6 @@ def write_durably(path: Path | str, content: bytes | Iterable[bytes], mode: int 
             os.unlink(temporary)
         raise
     sync_folder(path.parent)
-    return path
 
 
 def make_folder(folder: Path) -> Path:

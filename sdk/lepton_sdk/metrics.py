@@ -14,6 +14,11 @@ Metric = Callable[[np.ndarray, np.ndarray], Any]
 """(scores [n, classes], labels int64 [n]) → a plain JSON value; of METRICS a number from 0 to 1, or None."""
 
 
+def class_count(n_scores: int) -> int:
+    """How many classes that many scores of an example tell apart: one score alone says yes or no."""
+    return max(n_scores, 2)
+
+
 def predicted(scores: np.ndarray) -> np.ndarray:
     """Class numbers int64 [n]: the largest score; of one score alone, whether it passes one half."""
     if scores.shape[1] == 1:

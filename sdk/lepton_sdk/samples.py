@@ -23,9 +23,13 @@ LABELS = "labels"
 def read_arrays(path: Path | str) -> dict[str, np.ndarray]:
     """Every array of an `.npz` file, by name. Nothing is unpickled. Raises BadInputError."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise BadInputError(f"{path} is a single array; an .npz with named arrays is expected")
+        archive = np.load(path, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise BadInputError(
+                f"{path} is a single array (.npy); an .npz with named arrays is expected",
+                "write one:  numpy.savez('samples.npz', features=array)",
+            )
+        with archive:
             return {name: archive[name] for name in archive.files}
     except OSError as error:
         raise BadInputError(f"cannot read {path}: {error.strerror or error}") from None
@@ -41,8 +45,13 @@ def read_arrays(path: Path | str) -> dict[str, np.ndarray]:
         raise BadInputError(f"{path} is not an .npz of plain arrays: {error}") from None
 
 
-def labels_of(arrays: Mapping[str, np.ndarray], n_examples: int) -> np.ndarray | None:
-    """Class numbers int64 [n], or None where the file has none. Raises BadInputError."""
+def labels_of(
+    arrays: Mapping[str, np.ndarray], n_examples: int, n_classes: int | None = None
+) -> np.ndarray | None:
+    """Class numbers int64 [n], or None where the file has none.
+
+    n_classes: how many classes there are, where that is known. Raises BadInputError.
+    """
     if LABELS not in arrays:
         return None
     labels = arrays[LABELS]
@@ -57,16 +66,20 @@ def labels_of(arrays: Mapping[str, np.ndarray], n_examples: int) -> np.ndarray |
     classes = labels.astype(np.int64)
     if classes.size and classes.min() < 0:
         raise BadInputError(f"'labels' holds the class {classes.min()}; classes count from 0")
+    if n_classes is not None and classes.max(initial=0) >= n_classes:
+        first = int((classes >= n_classes).argmax())
+        raise BadInputError(
+            f"'labels' holds the class {classes[first]} in example {first}; "
+            f"the model has the classes 0 to {n_classes - 1}"
+        )
     return classes
 
 
-def examples_for(
-    inputs: tuple[TensorSpec, ...], arrays: Mapping[str, np.ndarray], *, finite: bool = True
-) -> dict[str, np.ndarray]:
+def examples_for(inputs: tuple[TensorSpec, ...], arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """One array [n, *shape of an example] for every input, in the input's dtype.
 
-    finite: refuse NaN and infinity. Raises BadInputError for what is missing, has another shape, or is
-    integer where real numbers are meant and no scale says how.
+    Raises BadInputError for what is missing, has another shape, holds NaN or infinity, or is integer where
+    real numbers are meant and no scale says how.
     """
     if not inputs:
         raise BadInputError("the model has no inputs")
@@ -81,7 +94,7 @@ def examples_for(
                 f"expected: {accepted}",
             )
         shaped = _shaped(spec, key, arrays[key])
-        examples[spec.name] = _converted(spec, key, shaped, _stated(key, arrays), finite)
+        examples[spec.name] = _converted(spec, key, shaped, _stated(key, arrays))
     counts = {name: len(array) for name, array in examples.items()}
     if len(set(counts.values())) != 1 or not next(iter(counts.values())):
         raise BadInputError(f"the inputs have differing or no examples: {counts}")
@@ -118,12 +131,10 @@ def _stated(key: str, arrays: Mapping[str, np.ndarray]) -> Quantization | None:
     return Quantization((scale,), zero)
 
 
-def _converted(
-    spec: TensorSpec, key: str, array: np.ndarray, stated: Quantization | None, finite: bool
-) -> np.ndarray:
+def _converted(spec: TensorSpec, key: str, array: np.ndarray, stated: Quantization | None) -> np.ndarray:
     dtype = np.dtype(spec.dtype)
     if array.dtype.kind == "f":
-        if finite and not np.isfinite(array).all():
+        if not np.isfinite(array).all():
             bad = ~np.isfinite(array)
             raise BadInputError(
                 f"'{key}' holds {int(bad.sum())} values that are NaN or infinite, "
@@ -152,7 +163,6 @@ def _quantised(spec: TensorSpec, key: str, real: np.ndarray) -> np.ndarray:
         )
     limits = np.iinfo(spec.dtype)
     steps = np.rint(real / spec.quantization.scales[0]) + spec.quantization.zero_point
-    steps = np.nan_to_num(steps, nan=spec.quantization.zero_point)
     clipped: np.ndarray = np.clip(steps, limits.min, limits.max).astype(spec.dtype)
     return clipped
 

@@ -20,3 +20,11 @@ def test_every_new_folder_is_made_to_last_before_the_file_in_it(
     durable.write_durably(tmp_path / "a" / "b" / "record.json", b"[]")
     assert synced == [tmp_path / "a" / "b"]
     assert (tmp_path / "a" / "b" / "record.json").read_bytes() == b"[]"
+
+
+def test_errors_name_the_path_that_was_given(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file" / "x", Path("/proc/x")):
+        with pytest.raises(OSError, match="directory|denied|permitted|supported") as caught:
+            durable.write_durably(path, b"content")
+        assert caught.value.filename == str(path)

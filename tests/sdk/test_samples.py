@@ -86,6 +86,9 @@ def test_bad_data(inputs: tuple[TensorSpec, ...], arrays: dict[str, np.ndarray],
 def test_labels() -> None:
     np.testing.assert_array_equal(labels_of({"labels": np.array([[1.0], [0.0]])}, 2), [1, 0])
     assert labels_of({}, 2) is None
+    np.testing.assert_array_equal(labels_of({"labels": np.array([1, 0])}, 2, 2), [1, 0])
+    with pytest.raises(BadInputError, match="the class 2 in example 1; the model has the classes 0 to 1"):
+        labels_of({"labels": np.array([1, 2])}, 2, 2)
     for wrong in ([1], [0.5, 1], [-1, 0], ["a", "b"], [np.nan, 0]):
         with pytest.raises(BadInputError, match="labels"):
             labels_of({"labels": np.array(wrong)}, 2)
@@ -98,6 +101,9 @@ def test_files_that_are_no_archives(tmp_path: Path) -> None:
     np.savez(tmp_path / "pickled.npz", features=np.array([object()], dtype=object))
     np.savez(tmp_path / "whole.npz", features=INTEGERS)
     (tmp_path / "short.npz").write_bytes((tmp_path / "whole.npz").read_bytes()[:-30])
+    with pytest.raises(BadInputError, match="single array") as caught:
+        read_arrays(tmp_path / "one.npy")
+    assert "numpy.savez" in str(caught.value)
     for name in ("one.npy", "text.npz", "empty.npz", "pickled.npz", "short.npz", "absent.npz"):
         with pytest.raises(BadInputError, match=name.split(".")[0]):
             read_arrays(tmp_path / name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -41,7 +42,7 @@ def evaluate(
 ) -> None:
     """Evaluate a model on labelled examples; with --against, compare it with another model or runtime."""
     from lepton_sdk.evaluate import compare, run_examples, scores
-    from lepton_sdk.metrics import accuracy, choose
+    from lepton_sdk.metrics import accuracy, choose, class_count
     from lepton_sdk.samples import examples_for, labels_of, read_arrays
     from lepton_sdk.session import Session
 
@@ -56,7 +57,7 @@ def evaluate(
         other = Session(peer_file, engine=peer_engine, threads=threads)
     examples = examples_for(session.inputs, arrays)
     n = len(next(iter(examples.values())))
-    labels = labels_of(arrays, n)
+    labels = labels_of(arrays, n, class_count(math.prod(session.outputs[0].shape[1:])))
     if labels is None and other is None:
         raise BadInputError(
             f"{data} has no 'labels', so there is nothing to evaluate", "or compare with --against"

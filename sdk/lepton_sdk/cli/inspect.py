@@ -90,11 +90,19 @@ def _report(bundle: Bundle, path: Path) -> dict[str, Any]:
 
 
 def _artifact(bundle: Bundle, target: str | None) -> Artifact:
+    found = {artifact.target: artifact for artifact in bundle.artifacts}
     if target is None:
         from lepton_sdk.engines.selection import best_artifact
 
-        return best_artifact(bundle)
-    found = {artifact.target: artifact for artifact in bundle.artifacts}
+        try:
+            return best_artifact(bundle)
+        except UnavailableError:
+            raise UnavailableError(
+                f"{bundle.path} has no code for this CPU to disassemble",
+                f"name whose code to show:  --target {' or --target '.join(found)}"
+                if found
+                else "nor any other",
+            ) from None
     if target not in found:
         raise UsageError(
             f"{bundle.path} has no code for '{target}'{nearest(target, found)}",

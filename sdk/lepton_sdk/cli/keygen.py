@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lepton_sdk.cli.output import print_json
+from lepton_sdk.cli.output import print_json, work_is_done
 
 
 def keygen(
@@ -16,9 +16,13 @@ def keygen(
 ) -> None:
     """Make an Ed25519 key: KEY.pem (keep it secret) and KEY.pub.pem (give it to devices)."""
     from lepton_sdk.bundle.signing import generate_key
+    from lepton_sdk.output_file import check_output
 
-    public, identity = generate_key(output)
-    if as_json:
-        print_json({"private_key": str(output), "public_key": str(public), "key_id": identity})
-        return
-    print(f"key {identity}\n  private: {output} (mode 0600; whoever has it can sign)\n  public:  {public}")
+    public, identity = generate_key(check_output(output))
+    with work_is_done():
+        if as_json:
+            print_json({"private_key": str(output), "public_key": str(public), "key_id": identity})
+            return
+        print(
+            f"key {identity}\n  private: {output} (mode 0600; whoever has it can sign)\n  public:  {public}"
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -31,15 +32,38 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], title:
     console = Console(soft_wrap=False)
     if not console.is_terminal:
         console = Console(width=200)
-    console.print(table)
+    # Rich would end the process by its own rules where the reader of our output has left.
+    with console.capture() as captured:
+        console.print(table)
+    print(captured.get(), end="")
 
 
 def print_error(error: LeptonError, as_json: bool) -> None:
     """`lepton: …` on stderr; with as_json an object on stdout too."""
     print(f"lepton: {error}", file=sys.stderr)
+    print_failure(type(error).__name__, error.message, error.details, as_json)
+
+
+def print_failure(kind: str, message: str, details: Sequence[str], as_json: bool) -> None:
+    """The object of a failure on stdout, with as_json; whether someone reads it changes no exit code."""
     if as_json:
-        details = {"type": type(error).__name__, "message": error.message, "details": list(error.details)}
-        print_json({"error": details})
+        with work_is_done():
+            print_json({"error": {"type": kind, "message": message, "details": list(details)}})
+
+
+@contextlib.contextmanager
+def work_is_done() -> Iterator[None]:
+    """Around what is printed when a command's outcome stands: a reader that leaves changes it no more."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        discard_stdout()
+
+
+def discard_stdout() -> None:
+    """Let all further output go nowhere, the interpreter's last flush too: whoever read it has left."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextlib.contextmanager

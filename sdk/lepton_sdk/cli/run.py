@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
 
-from lepton_sdk.cli.output import print_json, print_table, progress_bar
+from lepton_sdk.cli.output import print_json, print_table, progress_bar, work_is_done
+
+if TYPE_CHECKING:
+    from lepton_sdk.session import Session
 
 
 def run(
@@ -22,34 +26,49 @@ def run(
 ) -> None:
     """Run a model over the examples of a file."""
     from lepton_sdk.evaluate import run_examples
+    from lepton_sdk.output_file import check_output
     from lepton_sdk.samples import examples_for, read_arrays
     from lepton_sdk.session import Session
 
+    if output is not None:
+        check_output(output, bundle, source, *(key or ()))
     session = Session(bundle, engine=engine, threads=threads, trust=key)
-    examples = examples_for(session.inputs, read_arrays(source), finite=False)
+    examples = examples_for(session.inputs, read_arrays(source))
     n = len(next(iter(examples.values())))
     with progress_bar("run", n, as_json) as progress:
         outputs = run_examples(session, examples, progress)
     if output is not None:
         _write(output, outputs)
-    first = outputs[session.outputs[0].name].reshape(n, -1)
+    # Without a file, what is printed is the work.
+    with work_is_done() if output is not None else contextlib.nullcontext():
+        if as_json:
+            _print_json(session, engine, outputs, output)
+        else:
+            _print(session, outputs, output)
+
+
+def _print_json(session: Session, engine: str, outputs: dict[str, np.ndarray], output: Path | None) -> None:
+    first = outputs[session.outputs[0].name]
+    report: dict[str, Any] = {"n": len(first), "engine": engine, "target": session.target, "outputs": {}}
+    for name, array in outputs.items():
+        report["outputs"][name] = {"shape": list(array.shape), "dtype": array.dtype.name}
+    report["largest"] = [int(number) for number in first.reshape(len(first), -1).argmax(axis=1)]
+    report["output_file"] = str(output) if output else None
+    print_json(report)
+
+
+def _print(session: Session, outputs: dict[str, np.ndarray], output: Path | None) -> None:
+    first = outputs[session.outputs[0].name]
+    first = first.reshape(len(first), -1)
     classes = first.argmax(axis=1)
-    if as_json:
-        report: dict[str, Any] = {"n": n, "engine": engine, "target": session.target, "outputs": {}}
-        for name, array in outputs.items():
-            report["outputs"][name] = {"shape": list(array.shape), "dtype": array.dtype.name}
-        report["largest"] = [int(number) for number in classes]
-        report["output_file"] = str(output) if output else None
-        print_json(report)
-        return
     labels = session.labels or ()
     rows = [
         (i, int(c), labels[c] if c < len(labels) else "", str(first[i, c]))
         for i, c in enumerate(classes[:20])
     ]
     print_table(("example", "largest", "label", "value"), rows)
-    if n > len(rows):
-        print(f"… {n - len(rows)} more; --output FILE.npz keeps all")
+    if len(first) > len(rows):
+        print(f"… {len(first) - len(rows)} more; --output FILE.npz keeps all")
     if output is not None:
         print(f"{output}: {', '.join(outputs)}")
 
