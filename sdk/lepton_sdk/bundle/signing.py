@@ -42,17 +42,31 @@ def generate_key(path: Path | str) -> tuple[Path, str]:
     return public_path, key_id(key.public_key().public_bytes_raw())
 
 
-def sign_manifest(manifest: bytes, signing_key: Path | str) -> Signature:
-    """Sign the manifest's bytes with the private key in that file. Raises BadInputError."""
-    path = Path(signing_key)
-    if os.name == "posix" and path.exists() and path.stat().st_mode & 0o077:
-        raise BadInputError(f"the private key {path} can be read by others", f"protect it:  chmod 600 {path}")
+def load_signing_key(path: Path | str) -> Ed25519PrivateKey:
+    """The private key in that file. Raises BadInputError for other content, or others who can read it."""
+    path = Path(path)
+    content = read_key(path)
     try:
-        key = serialization.load_pem_private_key(read_key(path), password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise BadInputError(f"{path} is not an unencrypted PKCS8 PEM private key: {error}") from None
+        key = serialization.load_pem_private_key(content, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        found = (
+            "holds a public key" if b"PUBLIC KEY" in content else "is no unencrypted PKCS8 PEM private key"
+        )
+        raise BadInputError(
+            f"{path} {found}; an Ed25519 private key is needed to sign",
+            "`lepton keygen -o KEY.pem` makes one",
+        ) from None
     if not isinstance(key, Ed25519PrivateKey):
         raise BadInputError(
-            f"{path} holds {type(key).__name__}; an Ed25519 key is expected", "make one:  lepton keygen"
+            f"{path} holds {type(key).__name__}; an Ed25519 key is expected",
+            "`lepton keygen -o KEY.pem` makes one",
         )
+    if os.name == "posix" and path.stat().st_mode & 0o077:
+        raise BadInputError(f"the private key {path} can be read by others", f"protect it:  chmod 600 {path}")
+    return key
+
+
+def sign_manifest(manifest: bytes, signing_key: Path | str) -> Signature:
+    """Sign the manifest's bytes with the private key in that file. Raises BadInputError."""
+    key = load_signing_key(signing_key)
     return Signature(ED25519, key_id(key.public_key().public_bytes_raw()), key.sign(manifest).hex())

@@ -190,6 +190,17 @@ class TestSignature:
         with pytest.raises(BadInputError, match="chmod 600"):
             bundles.write(tmp_path / "a.lep", key=tmp_path / "key.pem")
 
+    def test_what_is_no_private_key_is_told_before_its_permissions(self, tmp_path: Path) -> None:
+        public, _ = generate_key(tmp_path / "key.pem")
+        (tmp_path / "text.pem").write_text("no key")
+        for name, said in ((public, "holds a public key"), (tmp_path / "text.pem", "is no unencrypted")):
+            Path(name).chmod(0o644)
+            with pytest.raises(BadInputError, match=said) as caught:
+                bundles.write(tmp_path / "a.lep", key=name)
+            assert "lepton keygen" in str(caught.value)
+        with pytest.raises(BadInputError, match="cannot read the key"):
+            bundles.write(tmp_path / "a.lep", key=tmp_path)
+
     def test_key_files_that_are_none(self, tmp_path: Path, path: Path) -> None:
         (tmp_path / "text.pem").write_text("no key")
         with pytest.raises(BadInputError, match="not a PEM public key"):
