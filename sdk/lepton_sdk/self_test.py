@@ -28,12 +28,13 @@ def self_test(session: Session) -> SelfTestResult:
     The variables keep what they held before. Raises SelfTestError at the first output that differs,
     UnavailableError where there are no vectors for any function of this engine.
     """
+    functions = session.functions
     if session.bundle is None:
         raise UnavailableError(f"{session.path} carries no golden vectors; only bundles do")
-    vectors = [vector for vector in session.bundle.golden() if vector.function in session.functions]
+    vectors = [vector for vector in session.bundle.golden() if vector.function in functions]
     if not vectors:
         raise UnavailableError(
-            f"{session.path} has no golden vectors for {', '.join(session.functions)}; nothing was tested"
+            f"{session.path} has no golden vectors for {', '.join(functions)}; nothing was tested"
         )
     kept = {name: variable.copy() for name, variable in session.variables().items()}
     values, largest = 0, 0.0

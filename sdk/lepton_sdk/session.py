@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 
@@ -22,11 +22,22 @@ if TYPE_CHECKING:
 _NO_ARRAY = object()
 
 
+class _Closed:
+    """In the engine's place once a session is closed: whatever is asked of it is wrong use."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __getattr__(self, name: str) -> Any:
+        raise UsageError(f"the session of {self._path} is closed", "open another one")
+
+
 class Session:
     """Runs the functions of one model. For one thread at a time; open another session for another thread.
 
-    source: a bundle, its path, or a .tflite's path with engine "litert". trust: public-key PEM files; where
-    given, a signature by one of them is required before any code is loaded; None runs unsigned files too.
+    source: a bundle, its path, or a .tflite's path with engine "litert". trust: a public-key PEM file or
+    several; where given, a signature by one of them is required before any code is loaded; None runs unsigned
+    files too. `close`, or leaving a `with` block, gives up code, memory and the mapped file.
     Raises BundleFormatError, SignatureError, UnavailableError (nothing for this CPU), MissingExtraError.
     """
 
@@ -47,7 +58,7 @@ class Session:
         source: Bundle | str | Path,
         engine: str = "native",
         threads: int = 1,
-        trust: Sequence[Path | str] | None = None,
+        trust: Path | str | Sequence[Path | str] | None = None,
     ) -> None:
         self.bundle: Bundle | None = None
         self.key_id: str | None = None
@@ -67,6 +78,29 @@ class Session:
         self._last_input: object = _NO_ARRAY
         self._last_output: object = _NO_ARRAY
         self._last_call: Callable[[], None] = self._engine.reset
+
+    def __repr__(self) -> str:
+        if isinstance(self._engine, _Closed):
+            return f"Session({self.path!r}, closed)"
+        return f"Session({self.path!r}, engine={self._engine.name!r}, target={self.target!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give up the engine and the bundle. Arrays that came from here stay valid; any call is a UsageError.
+
+        What is mapped goes with the last array or bound call that refers to it. Closing twice is no error.
+        """
+        self._staged.clear()
+        self._bound = None
+        self._last_input = self._last_output = _NO_ARRAY
+        self._engine = cast("Engine", _Closed(self.path))
+        self._last_call = lambda: None
+        self.bundle = None
 
     def run(self, inputs: Arrays, function: str = "infer") -> dict[str, np.ndarray]:
         """Outputs by name, in fresh arrays. inputs: arrays by name, or the one array of a one-input function.

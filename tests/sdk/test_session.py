@@ -323,3 +323,51 @@ def test_arena_begins_at_a_multiple_of_64(nbytes: int) -> None:
     arena = aligned_bytes(nbytes)
     assert arena.nbytes == nbytes
     assert arena.ctypes.data % 64 == 0 or nbytes == 0
+
+
+def test_trust_may_be_one_path(tmp_path: Path) -> None:
+    public, identity = generate_key(tmp_path / "key.pem")
+    signed = bundles.write(tmp_path / "signed.lep", key=tmp_path / "key.pem")
+    for trust in (public, str(public), [public]):
+        assert Session(signed, trust=trust).key_id == identity
+        assert Bundle.open(signed).verify_signature(trust) == identity
+
+
+def test_shows_what_it_runs(session: Session, path: Path) -> None:
+    assert repr(session) == (
+        f"Session({str(path)!r}, engine={session.engine.name!r}, target={session.target!r})"
+    )
+    session.close()
+    assert repr(session) == f"Session({str(path)!r}, closed)"
+
+
+def test_a_closed_session_keeps_nothing_and_refuses_calls(session: Session) -> None:
+    y = np.empty_like(Y)
+    with session as opened:
+        assert opened is session
+        opened.run_into(X, y)
+    session.close()
+    calls = (
+        lambda: session.run(X),
+        lambda: session.run_into(X, y),
+        lambda: session.bind(X, y),
+        session.reset,
+        session.variables,
+        session.self_test,
+        lambda: session.inputs,
+        lambda: session.target,
+    )
+    for call in calls:
+        with pytest.raises(UsageError, match="is closed"):
+            call()
+    np.testing.assert_array_equal(y, Y)
+
+
+def test_closing_gives_the_bundle_up(path: Path) -> None:
+    session = Session(path)
+    session.run(X)
+    code = weakref.ref(session.engine)
+    session.close()
+    gc.collect()
+    assert code() is None
+    assert session.bundle is None

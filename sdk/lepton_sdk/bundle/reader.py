@@ -143,7 +143,7 @@ class Bundle:
         """The golden vectors, as read-only views of the file."""
         return tuple(map(self._golden_vector, self.manifest.golden))
 
-    def verify_signature(self, trust: Sequence[Path | str]) -> str:
+    def verify_signature(self, trust: Path | str | Sequence[Path | str]) -> str:
         """Id of the key in `trust` (public PEM files) that signed the manifest. Raises SignatureError."""
         from lepton_sdk.bundle.trust import verify_manifest
 

@@ -7,6 +7,7 @@ A public key is a PEM file (RFC 8410: an Ed25519 SubjectPublicKeyInfo, 12 fixed 
 from __future__ import annotations
 
 import binascii
+import os
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -52,12 +53,15 @@ def read_key(path: Path | str) -> bytes:
         raise BadInputError(f"cannot read the key {path}: {error.strerror}") from None
 
 
-def verify_manifest(manifest: bytes, signatures: Sequence[Signature], trust: Sequence[Path | str]) -> str:
-    """Id of a trusted key whose signature over `manifest` is right.
+def verify_manifest(
+    manifest: bytes, signatures: Sequence[Signature], trust: Path | str | Sequence[Path | str]
+) -> str:
+    """Id of a trusted key whose signature over `manifest` is right. trust: a public-key file, or several.
 
     Raises SignatureError where there is none, where it is wrong, or where nobody is trusted.
     """
-    keys = {key_id(key): key for key in map(load_public_key, trust)}
+    files = (trust,) if isinstance(trust, str | os.PathLike) else trust
+    keys = {key_id(key): key for key in map(load_public_key, files)}
     if not keys:
         raise SignatureError("a signature is required, but no trusted public key was given")
     if not signatures:
