@@ -62,7 +62,7 @@ class Trainer:
         self,
         source: Bundle | str | Path,
         engine: str = "native",
-        trust: Sequence[Path | str] | None = None,
+        trust: Path | str | Sequence[Path | str] | None = None,
     ) -> None:
         self.session = Session(source, engine=engine, trust=trust)
         train, evaluate = self._interfaces()
@@ -115,8 +115,10 @@ class Trainer:
         loss is no longer finite; parameters stay as the failing epoch left them.
         """
         examples = self._examples(features, labels)
-        if epochs < 1:
-            raise UsageError(f"epochs is {epochs}; at least 1 is needed")
+        if not isinstance(epochs, int | np.integer) or epochs < 1:
+            raise UsageError(f"epochs is {epochs}; a whole number from 1 on is needed")
+        if not isinstance(seed, int | np.integer) or seed < 0:
+            raise UsageError(f"seed is {seed}; a whole number from 0 on is needed")
         self._set_rates(learning_rate, momentum)
         if not keep_momentum:
             self.reset_momentum()

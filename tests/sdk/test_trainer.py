@@ -206,8 +206,14 @@ def test_examples_that_cannot_be_learned_from_are_told(bundle: Path) -> None:
             trainer.fit(features, labels, epochs=1, **rates)
     with pytest.raises(UsageError, match="momentum is 1"):
         trainer.fit(features, labels, epochs=1, learning_rate=0.1, momentum=1.0)
-    with pytest.raises(UsageError, match="epochs is 0"):
-        trainer.fit(features, labels, epochs=0, learning_rate=0.1)
+    for counts, words in (
+        ({"epochs": 0}, "epochs is 0"),
+        ({"epochs": 1.5}, "epochs is 1.5; a whole number"),
+        ({"epochs": 1, "seed": -1}, "seed is -1; a whole number"),
+        ({"epochs": 1, "seed": None}, "seed is None"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            trainer.fit(features, labels, learning_rate=0.1, **counts)
     for name, value in trainer.parameters().items():
         np.testing.assert_array_equal(value, before[name])
 
