@@ -84,5 +84,5 @@ def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
     """'; did you mean a, b?' for an unknown `name`, or '' when nothing known is near."""
     import difflib  # only for a message: its import takes as long as the rest of a device's start
 
-    matches = difflib.get_close_matches(name, list(known), n=count, cutoff=0.5)
+    matches = difflib.get_close_matches(name, list(known), n=count, cutoff=0.65)
     return f"; did you mean {', '.join(matches)}?" if matches else ""

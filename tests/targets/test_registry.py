@@ -3,7 +3,7 @@
 import pytest
 
 from lepton_targets import CPUS, available_target, features, get_target, host, target_names, targets
-from lepton_targets.errors import LeptonError, UnavailableError, UsageError
+from lepton_targets.errors import LeptonError, UnavailableError, UsageError, nearest
 from lepton_targets.host import machine, runs_here
 
 
@@ -26,6 +26,13 @@ def test_an_unknown_name_lists_near_ones():
     with pytest.raises(UsageError, match="unknown target 'cortex-a73'; did you mean") as caught:
         get_target("cortex-a73")
     assert caught.value.exit_code == 2
+
+
+def test_near_names_are_near():
+    names = ("opencl", "x86-64", "aarch64", "input")
+    assert nearest("nope", names) == ""
+    assert nearest("opencll", names) == "; did you mean opencl?"
+    assert nearest("x86", names) == "; did you mean x86-64?"
 
 
 @pytest.mark.parametrize("name", ["cortex-m4", "cuda", "pynq-z2"])
