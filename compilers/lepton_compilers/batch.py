@@ -22,6 +22,7 @@ from lepton_sdk.program.operations import (
     Dense,
     DepthwiseConv2d,
     Dequantize,
+    GroupedConv2d,
     MaxPool2d,
     Mul,
     Pad,
@@ -36,7 +37,7 @@ from lepton_sdk.program.operations import (
 from lepton_sdk.program.tensors import constant
 from lepton_targets.errors import BadInputError, UnsupportedOperatorError
 
-_BATCH_FIRST = (Conv2d, DepthwiseConv2d, Dense, AveragePool2d, MaxPool2d)
+_BATCH_FIRST = (Conv2d, DepthwiseConv2d, GroupedConv2d, Dense, AveragePool2d, MaxPool2d)
 _STRETCHED = (Add, Sub, Mul)
 _ELEMENTWISE = (Relu, ClampTo, Table, Quantize, Dequantize)
 

@@ -20,6 +20,7 @@ from lepton_sdk.program.operations import (
     Dense,
     DepthwiseConv2d,
     Dequantize,
+    GroupedConv2d,
     MaxPool2d,
     Mul,
     Pad,
@@ -158,6 +159,17 @@ def depthwise_cases(draw: Draw, dtype: str = "int8") -> Case:
     return _sliding(draw, rng, dtype, *shapes, DepthwiseConv2d, stride, padding, dilation)
 
 
+@st.composite
+def grouped_cases(draw: Draw, dtype: str = "int8") -> Case:
+    """Convolutions in one to four groups."""
+    rng, ((h, w), kernel, stride, padding, dilation) = draw(seeds()), draw(windows(size=12))
+    groups, inner, each = draw(st.integers(1, 4)), draw(st.integers(1, 9)), draw(st.integers(1, 18))
+    out = window_shape((h, w), kernel, stride, padding, dilation)
+    x, y = (draw(st.sampled_from((1, 2))), h, w, groups * inner), groups * each
+    shapes = (x, (y, *kernel, inner), 0, (x[0], *out, y))
+    return _sliding(draw, rng, dtype, *shapes, GroupedConv2d, stride, padding, dilation)
+
+
 def _sliding(
     draw: Draw,
     rng: np.random.Generator,
@@ -166,7 +178,7 @@ def _sliding(
     weight: tuple[int, ...],
     axis: int,
     y: tuple[int, ...],
-    kind: type[Conv2d] | type[DepthwiseConv2d],
+    kind: type[Conv2d] | type[DepthwiseConv2d] | type[GroupedConv2d],
     stride: tuple[int, int],
     padding: Padding,
     dilation: tuple[int, int],
@@ -394,6 +406,7 @@ def dequantize_cases(draw: Draw) -> Case:
 EXACT_CASES: dict[str, st.SearchStrategy[Case]] = {
     "Conv2d": conv2d_cases(),
     "DepthwiseConv2d": depthwise_cases(),
+    "GroupedConv2d": grouped_cases(),
     "Dense": dense_cases(),
     "Add": two_operand_cases(Add),
     "Sub": two_operand_cases(Sub),
@@ -415,6 +428,7 @@ EXACT_CASES: dict[str, st.SearchStrategy[Case]] = {
 FLOAT_CASES: dict[str, st.SearchStrategy[Case]] = {
     "Conv2d": conv2d_cases("float32"),
     "DepthwiseConv2d": depthwise_cases("float32"),
+    "GroupedConv2d": grouped_cases("float32"),
     "Dense": dense_cases("float32"),
     "Add": two_operand_cases(Add, "float32"),
     "Sub": two_operand_cases(Sub, "float32"),

@@ -46,6 +46,7 @@ from lepton_sdk.program.operations import (
     Dense,
     DepthwiseConv2d,
     Dequantize,
+    GroupedConv2d,
     MaxPool2d,
     Mul,
     Pad,
@@ -88,11 +89,18 @@ def arranged(call: Expr, weight: Known) -> Known | None:
     layout, groups = str(a.kernel_layout), int(a.groups)
     if str(a.data_layout) != "NHWC":
         return None
-    if layout == "HWIO" and groups == 1:
+    if layout == "HWIO":
         return weight.moved(lambda w: w.transpose(3, 0, 1, 2))
     if layout == "HWOI" and groups == shape(call.args[0])[3] and weight.values.shape[3] == 1:
         return weight.moved(lambda w: w[..., 0])
     return None
+
+
+def convolution(call: Expr) -> type[Conv2d] | type[DepthwiseConv2d] | type[GroupedConv2d]:
+    """The operation of a convolution whose weights `arranged` took."""
+    if str(call.attrs.kernel_layout) == "HWOI":
+        return DepthwiseConv2d
+    return Conv2d if int(call.attrs.groups) == 1 else GroupedConv2d
 
 
 def _accumulating(draft: Draft, chain: Chain) -> Lowered | None:
@@ -107,7 +115,7 @@ def _accumulating(draft: Draft, chain: Chain) -> Lowered | None:
     if chain.operator == MATMUL:
         return _one(Dense(x, held, bias, None, y, clamp), call.args[0])
     a = call.attrs
-    kind = Conv2d if weight.values.ndim == 4 else DepthwiseConv2d
+    kind = convolution(call)
     op = kind(x, held, bias, None, y, pair(a.strides), padding(call), pair(a.dilation), clamp)
     return _one(op, call.args[0])
 

@@ -20,6 +20,7 @@ from lepton_compilers.integerize.lower_float import (
     Rule,
     arranged,
     concat_axis,
+    convolution,
     last_axis,
     move,
     pad,
@@ -53,9 +54,7 @@ from lepton_sdk.program.operations import (
     AveragePool2d,
     ClampTo,
     Concat,
-    Conv2d,
     Dense,
-    DepthwiseConv2d,
     MaxPool2d,
     Reshape,
     Softmax,
@@ -115,7 +114,7 @@ def _accumulating(draft: Draft, chain: Chain) -> Lowered | None:
     if chain.operator == MATMUL:
         return Lowered((Dense(x_tensor, *held, clamp),), (x,))
     a = call.attrs
-    kind = Conv2d if axis == 0 else DepthwiseConv2d
+    kind = convolution(call)
     op = kind(x_tensor, *held, pair(a.strides), padding(call), pair(a.dilation), clamp)
     return Lowered((op,), (x,))
 

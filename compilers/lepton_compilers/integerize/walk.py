@@ -32,7 +32,7 @@ from lepton_sdk.program.operations import Quantize
 from lepton_targets.errors import UnsupportedOperatorError
 
 LIMITS: Mapping[str, str] = {
-    CONV2D: "conv2d takes constant weights and one group, or one group an input channel",
+    CONV2D: "conv2d takes constant weights",
     MATMUL: "matmul takes [N, I] by constant weights [I, O]",
     ADD: "add takes no trainable parameter but a layer's bias",
     SOFTMAX: "softmax runs over the last axis",

@@ -112,8 +112,9 @@ LEPTON_KERNEL void place(uint8_t *restrict x, uint8_t *restrict y, const int siz
 
 /* ---- int8: sums of products ---- */
 
-LEPTON_KERNEL void conv2d_int8(uint8_t *restrict x_, uint8_t *restrict w_, uint8_t *restrict b_, uint8_t *restrict m_,
-                               uint8_t *restrict y_, const int h, const int w, const int c, const int oh, const int ow,
+/* weights [o][kh][kw][c / groups]; the output channels of a group read its input channels */
+LEPTON_KERNEL void grouped_conv2d_int8(uint8_t *restrict x_, uint8_t *restrict w_, uint8_t *restrict b_, uint8_t *restrict m_,
+                               uint8_t *restrict y_, const int groups, const int h, const int w, const int c, const int oh, const int ow,
                                const int o, const int kh, const int kw, const int sh, const int sw, const int pt,
                                const int pl, const int dh, const int dw, const int zx, const int zy, const int lo,
                                const int hi) {
@@ -121,6 +122,7 @@ LEPTON_KERNEL void conv2d_int8(uint8_t *restrict x_, uint8_t *restrict w_, uint8
   const int32_t *bias = (const int32_t *)b_;
   const float *multiplier = (const float *)m_;
   int8_t *y = (int8_t *)y_;
+  const int inner = c / groups, each = o / groups;
   for (int oy = 0; oy < oh; oy++)
     for (int ox = 0; ox < ow; ox++)
       for (int oc = 0; oc < o; oc++) {
@@ -131,15 +133,24 @@ LEPTON_KERNEL void conv2d_int8(uint8_t *restrict x_, uint8_t *restrict w_, uint8
           for (int kx = 0; kx < kw; kx++) {
             const int ix = ox * sw - pl + kx * dw;
             if (ix < 0 || ix >= w) continue;
-            const int8_t *from = x + ((ptrdiff_t)iy * w + ix) * c;
-            const int8_t *by = weight + (((ptrdiff_t)oc * kh + ky) * kw + kx) * c;
+            const int8_t *from = x + ((ptrdiff_t)iy * w + ix) * c + (ptrdiff_t)(oc / each) * inner;
+            const int8_t *by = weight + (((ptrdiff_t)oc * kh + ky) * kw + kx) * inner;
             int32_t dot = 0;
-            for (int i = 0; i < c; i++) dot += (int32_t)(int16_t)(from[i] - zx) * (int32_t)by[i];
+            for (int i = 0; i < inner; i++) dot += (int32_t)(int16_t)(from[i] - zx) * (int32_t)by[i];
             sum = add_wrapped(sum, dot);
           }
         }
         y[((ptrdiff_t)oy * ow + ox) * o + oc] = requantise(sum, multiplier[oc], zy, lo, hi);
       }
+}
+
+LEPTON_KERNEL void conv2d_int8(uint8_t *restrict x, uint8_t *restrict weight, uint8_t *restrict bias,
+                               uint8_t *restrict multiplier, uint8_t *restrict y, const int h, const int w, const int c,
+                               const int oh, const int ow, const int o, const int kh, const int kw, const int sh,
+                               const int sw, const int pt, const int pl, const int dh, const int dw, const int zx,
+                               const int zy, const int lo, const int hi) {
+  grouped_conv2d_int8(x, weight, bias, multiplier, y, 1, h, w, c, oh, ow, o, kh, kw, sh, sw, pt, pl, dh, dw, zx, zy, lo,
+                      hi);
 }
 
 /* weights [kh][kw][o]; output channel i reads input channel i / (o / c) */
@@ -425,6 +436,39 @@ LEPTON_KERNEL void conv2d_float(uint8_t *restrict x_, uint8_t *restrict w_, uint
     conv2d_float_panel(x, weight + (ptrdiff_t)ob * taps, has_bias ? bias + ob : 0, y + ob, h, w, c, oh, ow, o, kh, kw, sh,
                        sw, pt, pl, dh, dw, (o - ob + 15) / 16, o - ob, lo, hi);
   }
+}
+
+/* weights [groups][kh][kw][c / groups][o / groups]: lanes are the output channels of a group */
+LEPTON_KERNEL void grouped_conv2d_float(uint8_t *restrict x_, uint8_t *restrict w_, uint8_t *restrict b_,
+                                        uint8_t *restrict y_, const int has_bias, const int groups, const int h,
+                                        const int w, const int c, const int oh, const int ow, const int o, const int kh,
+                                        const int kw, const int sh, const int sw, const int pt, const int pl,
+                                        const int dh, const int dw, const int lo_bits, const int hi_bits) {
+#pragma clang fp contract(fast)
+  const float *x = (const float *)x_, *weight = (const float *)w_, *bias = (const float *)b_;
+  const float lo = float_of_bits(lo_bits), hi = float_of_bits(hi_bits);
+  float *y = (float *)y_;
+  const int inner = c / groups, each = o / groups;
+  for (int oy = 0; oy < oh; oy++)
+    for (int ox = 0; ox < ow; ox++)
+      for (int g = 0; g < groups; g++)
+        for (int ob = 0; ob < each; ob += 16) {
+          const int n = LEPTON_MIN(16, each - ob), channel = g * each + ob;
+          float16_lanes sum = {0};
+          if (has_bias) sum = load_lanes(bias + channel, n);
+          for (int ky = 0; ky < kh; ky++) {
+            const int iy = oy * sh - pt + ky * dh;
+            if (iy < 0 || iy >= h) continue;
+            for (int kx = 0; kx < kw; kx++) {
+              const int ix = ox * sw - pl + kx * dw;
+              if (ix < 0 || ix >= w) continue;
+              const float *from = x + ((ptrdiff_t)iy * w + ix) * c + (ptrdiff_t)g * inner;
+              const float *by = weight + (((ptrdiff_t)g * kh + ky) * kw + kx) * inner * each + ob;
+              for (int i = 0; i < inner; i++) sum += from[i] * load_lanes(by + (ptrdiff_t)i * each, n);
+            }
+          }
+          store_clamped(y + ((ptrdiff_t)oy * ow + ox) * o + channel, sum, n, lo, hi);
+        }
 }
 
 /* weights [kh][kw][o] as they are; output channel i reads input channel i / (o / c) */

@@ -157,6 +157,39 @@ class DepthwiseConv2d(Operation):
 
 
 @dataclass(frozen=True, slots=True)
+class GroupedConv2d(Operation):
+    """Conv2d in groups: the output channels of group g read only the input channels of group g.
+
+    Weights OHWI, I the input channels of one group: there are input channels / I groups.
+    Arithmetic as Conv2d.
+    """
+
+    x: TensorId
+    weight: TensorId
+    bias: TensorId | None
+    multiplier: TensorId | None
+    y: TensorId
+    stride: tuple[int, int] = (1, 1)
+    padding: Padding = Padding()
+    dilation: tuple[int, int] = (1, 1)
+    clamp: Clamp | None = None
+
+    def groups(self, t: Tensors) -> int:
+        """Number of groups, from the weights."""
+        return t[self.x].shape[3] // t[self.weight].shape[3]
+
+    def shapes(self, t: Tensors) -> tuple[Shape, ...]:
+        n, h, w, channels = t[self.x].shape
+        out, kh, kw, inner = t[self.weight].shape
+        if channels % inner or out % (channels // inner):
+            raise ValueError(f"weight {t[self.weight].shape} splits {channels} input channels into no groups")
+        return ((n, *window_shape((h, w), (kh, kw), self.stride, self.padding, self.dilation), out),)
+
+    def macs(self, t: Tensors) -> int:
+        return t[self.y].size * math.prod(t[self.weight].shape[1:])
+
+
+@dataclass(frozen=True, slots=True)
 class Dense(Operation):
     """x [N, I] by weight [O, I], plus bias [O]. Arithmetic as Conv2d."""
 
@@ -388,6 +421,7 @@ class Dequantize(Operation):
 INFERENCE_OPERATIONS: tuple[type[Operation], ...] = (
     Conv2d,
     DepthwiseConv2d,
+    GroupedConv2d,
     Dense,
     Add,
     Sub,

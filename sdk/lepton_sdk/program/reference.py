@@ -20,6 +20,7 @@ from lepton_sdk.program.operations import (
     Dense,
     DepthwiseConv2d,
     Dequantize,
+    GroupedConv2d,
     MaxPool2d,
     Mul,
     Operation,
@@ -48,7 +49,7 @@ def _clamped(y: Array, clamp: Clamp | None) -> Array:
 
 
 def _accumulated(
-    op: Conv2d | DepthwiseConv2d | Dense, sums: Array, v: Values, t: Tensors
+    op: Conv2d | DepthwiseConv2d | GroupedConv2d | Dense, sums: Array, v: Values, t: Tensors
 ) -> tuple[Array, ...]:
     """Bias, then requantisation (int8) or clamp (float32) of the sums of products, channels last."""
     bias = v[op.bias] if op.bias else np.zeros(1, np.int32)
@@ -65,7 +66,7 @@ def _operand(name: TensorId, v: Values, t: Tensors) -> Array:
     return v[name].astype(np.float64) - t[name].zero_point
 
 
-def _conv2d(op: Conv2d, v: Values, t: Tensors) -> tuple[Array, ...]:
+def _conv2d(op: Conv2d | GroupedConv2d, v: Values, t: Tensors) -> tuple[Array, ...]:
     x, weight = (
         _operand(op.x, v, t),
         v[op.weight].astype(v[op.weight].dtype if op.multiplier is None else np.float64),
@@ -73,7 +74,15 @@ def _conv2d(op: Conv2d, v: Values, t: Tensors) -> tuple[Array, ...]:
     out, kh, kw, channels = weight.shape
     columns = windows(x, (kh, kw), op.stride, op.padding, op.dilation, 0).transpose(0, 1, 2, 4, 5, 3)
     n, oh, ow = columns.shape[:3]
-    sums = columns.reshape(n * oh * ow, kh * kw * channels) @ weight.reshape(out, -1).T
+    # Conv2d is the case of one group.
+    groups = x.shape[3] // channels
+    sums = np.concatenate(
+        [
+            part.reshape(n * oh * ow, kh * kw * channels) @ kernels.reshape(out // groups, -1).T
+            for part, kernels in zip(np.split(columns, groups, axis=5), np.split(weight, groups))
+        ],
+        axis=1,
+    )
     return _accumulated(op, sums.reshape(n, oh, ow, out), v, t)
 
 
@@ -192,6 +201,7 @@ def _dequantize(op: Dequantize, v: Values, t: Tensors) -> tuple[Array, ...]:
 RULES: Mapping[type[Operation], Rule] = {
     Conv2d: _conv2d,
     DepthwiseConv2d: _depthwise,
+    GroupedConv2d: _conv2d,
     Dense: _dense,
     Add: _add,
     Sub: _add,

@@ -13,7 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper
 
+from lepton_compilers.differentiate import differentiate
 from lepton_compilers.front import program_from
+from lepton_compilers.quantize.config import QuantizationConfig
 from lepton_sdk.program.reference import Reference
 from lepton_targets.errors import BadInputError, LeptonError, UnsupportedOperatorError
 from support.onnx_networks import evaluate, mobile_cnn, network, normal, plain_cnn
@@ -202,11 +204,38 @@ def test_every_unsupported_operator_is_named_with_its_layer() -> None:
     assert "supported: " in str(caught.value)
 
 
-def test_a_grouped_convolution_is_refused_by_name() -> None:
-    weights = {"w": normal(np.random.default_rng(0), 4, 2, 3, 3)}
-    node = helper.make_node("Conv", ["x", "w"], ["y"], name="grouped", group=2)
-    with pytest.raises(UnsupportedOperatorError, match=r"layer 'grouped' \(conv2d of .* in 2 groups\)"):
-        program_from(network([node], [1, 4, 5, 5], [1, 4, 3, 3], weights))
+@pytest.mark.parametrize(("groups", "dilation"), [(2, 1), (3, 2)])
+def test_a_grouped_convolution(groups: int, dilation: int) -> None:
+    weights = {"w": normal(np.random.default_rng(0), 2 * groups, 4, 3, 3)}
+    reach = 7 - 2 * dilation
+    node = helper.make_node(
+        "Conv", ["x", "w"], ["y"], name="grouped", group=groups, dilations=[dilation, dilation]
+    )
+    shape = (1, 4 * groups, 7, 7)
+    content = network([node], shape, [1, 2 * groups, reach, reach], weights)
+    assert same(content, shape) <= 1e-5
+    assert "GroupedConv2d" in [type(op).__name__ for op in program_from(content).function().operations]
+    samples = np.random.default_rng(1).normal(size=(8, *shape[1:])).astype(np.float32)
+    int8 = program_from(content, quantization=QuantizationConfig(), calibration={"x": samples})
+    expected = evaluate(content, samples[:1])
+    assert np.abs(Reference(int8).run([samples[:1]])[0] - expected).max() <= 0.05 * np.abs(expected).max()
+    (op,) = [op for op in int8.function().operations if type(op).__name__ == "GroupedConv2d"]
+    assert int8.tensors[op.inputs[0]].dtype == "int8"
+
+
+def test_a_grouped_convolution_is_not_trained() -> None:
+    weights = {
+        "w": normal(np.random.default_rng(0), 4, 2, 5, 5),
+        "head": normal(np.random.default_rng(1), 3, 4),
+    }
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], name="grouped", group=2),
+        helper.make_node("Flatten", ["c"], ["f"], name="flatten"),
+        helper.make_node("Gemm", ["f", "head"], ["y"], name="gemm", transB=1),
+    ]
+    program = program_from(network(nodes, [1, 4, 5, 5], [1, 3], weights), trainable=True)
+    with pytest.raises(UnsupportedOperatorError, match="GroupedConv2d"):
+        differentiate(program, batch=2)
 
 
 def test_shape_arithmetic_of_exporters_is_folded() -> None:

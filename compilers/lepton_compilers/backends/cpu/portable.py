@@ -27,6 +27,7 @@ from lepton_sdk.program.operations import (
     Dense,
     DepthwiseConv2d,
     Dequantize,
+    GroupedConv2d,
     MaxPool2d,
     Quantize,
     Relu,
@@ -35,7 +36,8 @@ from lepton_sdk.program.operations import (
     Table,
 )
 
-Products = Conv2d | DepthwiseConv2d | Dense
+Sliding = Conv2d | DepthwiseConv2d | GroupedConv2d
+Products = Sliding | Dense
 Pool = AveragePool2d | MaxPool2d
 
 
@@ -99,10 +101,10 @@ def image_bytes(draft: Draft, name: TensorId) -> int:
     return draft.tensors[name].nbytes // draft.tensors[name].shape[0]
 
 
-def window(op: Conv2d | DepthwiseConv2d, draft: Draft) -> tuple[int, ...]:
+def window(op: Sliding, draft: Draft) -> tuple[int, ...]:
     """h, w, c, oh, ow, o, kh, kw, strides, paddings, dilations: the arguments of every sliding product."""
     t = draft.tensors
-    kernel = t[op.weight].shape[1:3] if isinstance(op, Conv2d) else t[op.weight].shape[:2]
+    kernel = t[op.weight].shape[:2] if isinstance(op, DepthwiseConv2d) else t[op.weight].shape[1:3]
     p = op.padding
     return (*t[op.x].shape[1:], *t[op.y].shape[1:], *kernel, *op.stride, p.top, p.left, *op.dilation)
 
@@ -124,11 +126,11 @@ def _zeros(op: Products, draft: Draft) -> tuple[int, ...]:
     return draft.tensors[op.x].zero_point, draft.tensors[op.y].zero_point, *int_bounds(op.clamp)
 
 
-def _slid(kernel: str, op: Conv2d | DepthwiseConv2d, draft: Draft) -> None:
+def _slid(kernel: str, op: Sliding, draft: Draft, *first: int) -> None:
     images = draft.tensors[op.x].shape[0]
     x, constants = draft.read(op.x), _int8_constants(op, draft)
     arguments = (*constants, draft.write(op.y).stepping(image_bytes(draft, op.y)))
-    literals = (*window(op, draft), *_zeros(op, draft))
+    literals = (*first, *window(op, draft), *_zeros(op, draft))
     draft.call(kernel, x.stepping(image_bytes(draft, op.x)), *arguments, *literals, times=images)
 
 
@@ -140,6 +142,11 @@ def emit_conv2d_int8(op: Conv2d, draft: Draft) -> None:
 def emit_depthwise_int8(op: DepthwiseConv2d, draft: Draft) -> None:
     """One call an image."""
     _slid("depthwise_int8", op, draft)
+
+
+def emit_grouped_int8(op: GroupedConv2d, draft: Draft) -> None:
+    """One call an image."""
+    _slid("grouped_conv2d_int8", op, draft, op.groups(draft.tensors))
 
 
 def emit_dense_int8(op: Dense, draft: Draft) -> None:
@@ -189,6 +196,27 @@ def emit_depthwise_float(op: DepthwiseConv2d, draft: Draft) -> None:
     draft.call(
         "depthwise_float", x.stepping(image_bytes(draft, op.x)), weight, bias, y, *literals, times=images
     )
+
+
+def _constant_float_products(op: GroupedConv2d, t: Tensors) -> Answer:
+    answer = float_products(op, t)
+    if isinstance(answer, No):
+        return answer
+    return when(t[op.weight].value is not None, "weights that vary, in groups")
+
+
+def emit_grouped_float(op: GroupedConv2d, draft: Draft) -> None:
+    """One call an image; weights by group, tap and input channel."""
+    value, groups = draft.tensors[op.weight].value, op.groups(draft.tensors)
+    assert value is not None  # accepted
+    by_group = value.reshape(groups, -1, *value.shape[1:]).transpose(0, 2, 3, 4, 1)
+    x, weight = draft.read(op.x), draft.constant(np.ascontiguousarray(by_group))
+    bias, has_bias = _float_bias(op, draft, weight)
+    y = draft.write(op.y).stepping(image_bytes(draft, op.y))
+    literals = (has_bias, groups, *window(op, draft), *float_bounds(op.clamp))
+    images = draft.tensors[op.x].shape[0]
+    source = x.stepping(image_bytes(draft, op.x))
+    draft.call("grouped_conv2d_float", source, weight, bias, y, *literals, times=images)
 
 
 def emit_dense_float(op: Dense, draft: Draft) -> None:
@@ -319,6 +347,10 @@ LOWERINGS: Rows = {
     DepthwiseConv2d: (
         Lowering(int8_products, emit_depthwise_int8),
         Lowering(float_products, emit_depthwise_float),
+    ),
+    GroupedConv2d: (
+        Lowering(int8_products, emit_grouped_int8),
+        Lowering(_constant_float_products, emit_grouped_float),
     ),
     Dense: (Lowering(int8_products, emit_dense_int8), Lowering(float_products, emit_dense_float)),
     AveragePool2d: (

@@ -7,13 +7,13 @@ import numpy.typing as npt
 
 from lepton_compilers.backends.answers import Answer, No, when
 from lepton_sdk.program import Tensors
-from lepton_sdk.program.operations import Conv2d, Dense, DepthwiseConv2d
+from lepton_sdk.program.operations import Conv2d, Dense, DepthwiseConv2d, GroupedConv2d
 
 INT32 = 2**31 - 1
 
 
 def accumulator_bounds(
-    op: Conv2d | DepthwiseConv2d | Dense, t: Tensors
+    op: Conv2d | DepthwiseConv2d | GroupedConv2d | Dense, t: Tensors
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Least and greatest Σ (x − zx)·w + bias of every output channel, int64 [C]; weights are constant."""
     value = t[op.weight].value
@@ -28,7 +28,7 @@ def accumulator_bounds(
     return positive * low + negative * high + start, positive * high + negative * low + start
 
 
-def accumulator_fits(op: Conv2d | DepthwiseConv2d | Dense, t: Tensors) -> Answer:
+def accumulator_fits(op: Conv2d | DepthwiseConv2d | GroupedConv2d | Dense, t: Tensors) -> Answer:
     """Yes where every sum and the bias fit in int32."""
     if op.bias is not None and t[op.bias].value is None:
         return No("int8 products need a constant bias")
@@ -37,7 +37,7 @@ def accumulator_fits(op: Conv2d | DepthwiseConv2d | Dense, t: Tensors) -> Answer
     return when(reach <= INT32, f"sums that reach {reach}; an int32 accumulator holds {INT32}")
 
 
-def leaves_int32(op: Conv2d | DepthwiseConv2d | Dense, t: Tensors) -> bool:
+def leaves_int32(op: Conv2d | DepthwiseConv2d | GroupedConv2d | Dense, t: Tensors) -> bool:
     """Whether a scaled sum can be too large for a conversion from float32 to int32."""
     assert op.multiplier is not None
     multiplier = t[op.multiplier].value
