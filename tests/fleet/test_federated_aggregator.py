@@ -310,7 +310,12 @@ def test_a_restarted_aggregator_gives_an_open_round_only_the_time_it_had_left(si
     assert not second.results
     now[0] += 2.0
     second.wait_for("round_committed")
-    now[0] += 60.0
+
+    def has_lingered() -> bool:
+        now[0] += 10.0
+        return any(name == "finished" for name, _ in second.events)
+
+    wait_for(has_lingered)
     (result,) = second.join()
     assert result.n_updates == 1
 

@@ -221,10 +221,8 @@ class FederatedClient:
             hint = f"no round of job {self._job!r} is announced to tenant {self._topics.tenant!r}: does its "
             hint += "aggregator run, are both names right, is server_key the server's?"
         else:
-            hint = (
-                "is this device's key on the server's allow-list? Else the round waits for more devices, or "
-            )
-            hint += "has enough"
+            hint = "is this device's key on the server's allow-list? "
+            hint += "Else the round waits for more devices, or has enough"
         self._on_event("no_answer", {"seconds": round(seconds, 1), "hint": hint})
 
     def _apply(self, event: machine.Event | None) -> None:

@@ -64,9 +64,7 @@ class Spool:
 
         Raises UnavailableError naming the folder where another process is inside.
         """
-        self._lock.acquire(
-            "give each device, and each job of a device, a spool of its own, or stop the other"
-        )
+        self._lock.acquire("give each device, and each of its jobs, a spool of its own, or stop the other")
         for unfinished in self.folder.glob(f".*{_SUFFIX}.*"):
             unfinished.unlink(missing_ok=True)
 
