@@ -23,6 +23,7 @@ from lepton_sdk.program.operations import (
     Dequantize,
     MaxPool2d,
     Quantize,
+    Softmax,
 )
 from lepton_sdk.program.reference import Reference
 
@@ -44,7 +45,8 @@ class LayerFidelity:
     say. used: share of the integers' range that the float values span. saturated: share of float values
     outside of it by half a step or more. rescaled_channels: those that equalisation gave another size; the
     float values are taken at that size. histogram: float values in 64 equal bins over the integers' range,
-    those outside in the bins at its ends.
+    those outside in the bins at its ends. into_softmax: a softmax reads it, which asks only how far values
+    lie below the largest, so that the quantiser may cut its range at the low end on purpose.
     """
 
     step: int
@@ -61,6 +63,7 @@ class LayerFidelity:
     saturated: float
     rescaled_channels: int
     histogram: tuple[int, ...]
+    into_softmax: bool
 
 
 class _Sums:
@@ -204,6 +207,7 @@ def _rows(
     program: Program, twins: Mapping[TensorId, TensorId], sums: Mapping[TensorId, _Sums]
 ) -> tuple[LayerFidelity, ...]:
     found: list[LayerFidelity] = []
+    into_softmax = {op.x for op in program.function().operations if isinstance(op, Softmax)}
     # What a layer's inputs were like; a tensor without a twin passes on what it was made from.
     arriving: dict[TensorId, float | None] = {}
     for step, op in enumerate(program.function().operations):
@@ -233,6 +237,7 @@ def _rows(
                     s.saturated / s.count,
                     0 if s.factors is None else int((s.factors != 1).sum()),
                     tuple(s.histogram.tolist()),
+                    name in into_softmax,
                 )
             )
     return tuple(found)

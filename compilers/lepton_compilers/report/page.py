@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from lepton_compilers.report import charts
+from lepton_compilers.report.fidelity import LayerFidelity
 from lepton_compilers.report.judgement import Judgement
 from lepton_compilers.report.report import Report
 from lepton_compilers.report.style import STYLE
@@ -174,7 +175,7 @@ def _layers(report: Report) -> str:
         )
     elif any(layer.dtype == "int8" for layer in report.layers):
         note = '<p class="quiet">With --model and --data, each int8 layer is measured against float.</p>'
-    return f"<h2>Layers</h2>{note}{_frame(head, rows)}"
+    return f"<h2>Layers</h2>{note}{_frame(head, rows, 'layers')}"
 
 
 def _ranges(report: Report) -> str:
@@ -183,7 +184,7 @@ def _ranges(report: Report) -> str:
     figures = "".join(
         f"<figure><figcaption><b>{row.step}</b> {escaped(row.output)}</figcaption>{charts.histogram(row)}"
         f'<p class="quiet">float {row.float_low:.3g} … {row.float_high:.3g}; {percent(row.used)} of the '
-        f"integers used{_saturating(row.saturated)}</p></figure>"
+        f"integers used{_saturating(row.saturated)}{_notes(row)}</p></figure>"
         for row in report.fidelity
     )
     return (
@@ -191,6 +192,11 @@ def _ranges(report: Report) -> str:
         '<p class="quiet">The float values of each layer over the range that its integers can say, counts on '
         f'a logarithmic scale; red edges where values lie outside.</p><div class="figures">{figures}</div>'
     )
+
+
+def _notes(row: LayerFidelity) -> str:
+    scaled = f"; equalisation rescaled {row.rescaled_channels} channels" if row.rescaled_channels else ""
+    return f"{scaled}{'; low values do not count in a softmax' if row.into_softmax else ''}"
 
 
 def _saturating(share: float) -> str:
@@ -243,7 +249,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return _frame(head, [f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows])
 
 
-def _frame(head: Sequence[str], rows: Sequence[str]) -> str:
+def _frame(head: Sequence[str], rows: Sequence[str], kind: str = "plain") -> str:
     columns = "".join(f"<th>{escaped(name)}</th>" for name in head)
     top = f"<thead><tr>{columns}</tr></thead>" if any(head) else ""
-    return f'<div class="scroll"><table>{top}<tbody>{"".join(rows)}</tbody></table></div>'
+    return f'<div class="scroll"><table class="{kind}">{top}<tbody>{"".join(rows)}</tbody></table></div>'

@@ -28,10 +28,11 @@ def remedies(
     quantised: bool,
 ) -> tuple[str, ...]:
     """Advice, the weightiest first; none where nothing stands out."""
-    # A softmax asks only how far values lie below the largest: its input's range is cut on purpose.
-    into_softmax = {op.x for op in program.function().operations if isinstance(op, Softmax)}
-    told = [row for row in fidelity if row.output not in into_softmax]
-    found = [*_losses(told), *_ranges(told), *_uneven_weights(program)]
+    # The range of a softmax's result is given by the arithmetic, that of its input is cut on purpose.
+    results = {op.y for op in program.function().operations if isinstance(op, Softmax)}
+    told = [row for row in fidelity if not row.into_softmax]
+    observed = [row for row in told if row.output not in results]
+    found = [*_losses(told), *_ranges(observed), *_uneven_weights(program)]
     if judgement is not None and judgement.agreement is not None and judgement.agreement < AGREEMENT:
         found.insert(
             0,
