@@ -26,6 +26,7 @@ from lepton_compilers.importers.explicit_padding import make_padding_explicit
 from lepton_compilers.importers.replaced import check_names, replacement
 from lepton_compilers.importers.shape_arithmetic import fold_shape_arithmetic
 from lepton_compilers.passes.graph import is_constant, number, value
+from lepton_compilers.peak import checked_size
 from lepton_compilers.quiet import abandon, quiet
 from lepton_targets.errors import BadInputError, LeptonError, UnsupportedOperatorError, nearest
 
@@ -303,5 +304,6 @@ def _input_shapes(graph: Any, shapes: Mapping[str, tuple[int, ...]]) -> dict[str
                 f"input '{name}' leaves extent {extents.index(0)} of its shape open",
                 f"fix it:  --shape {name}={','.join(str(n) if n else 'N' for n in extents)}",
             )
+        checked_size(f"input '{name}'", extents, "float32")
         fixed[name] = extents
     return fixed

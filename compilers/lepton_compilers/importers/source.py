@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy.typing as npt
 
+from lepton_compilers.peak import checked_size
 from lepton_targets.errors import BadInputError
 
 TFLITE_IDENTIFIER = b"TFL3"
@@ -61,11 +62,11 @@ def import_model(
 
 
 def checked_extents(module: Any) -> Any:
-    """The module, once every tensor in it has extents known now and above zero.
+    """The module, once every tensor in it has extents known now, above zero, and of a size to be held.
 
     Raises BadInputError with the first layer that has not.
     """
-    from lepton_compilers.passes.graph import bindings, known_shape
+    from lepton_compilers.passes.graph import bindings, dtype, known_shape
 
     main = module["main"]
     for var in (*main.params, *(binding.var for binding in bindings(main))):
@@ -77,4 +78,5 @@ def checked_extents(module: Any) -> Any:
             )
         if any(n < 1 for n in extents):
             raise BadInputError(f"layer '{var.name}' has the empty shape {extents}; the model is damaged")
+        checked_size(f"layer '{var.name}'", extents, dtype(var) or "int8")
     return module

@@ -27,6 +27,7 @@ from lepton_compilers.passes.graph import (
     operator,
     shape,
 )
+from lepton_compilers.peak import checked_memory
 from lepton_sdk.program import Operation, Program
 from lepton_sdk.program.operations import Quantize
 from lepton_targets.errors import UnsupportedOperatorError
@@ -49,7 +50,7 @@ def integerize(module: Any) -> Program:
     What is quantised on all sides becomes int8 operations, what is not becomes float32 ones between
     Dequantize and Quantize. Parameters that `main` takes beyond its inputs become trainable variables, and
     activations then stay operations of their own. Raises UnsupportedOperatorError with every layer that
-    has no operation, BadInputError for weights the arithmetic can't take.
+    has no operation, BadInputError for weights the arithmetic can't take and for more than memory holds.
     """
     main = module["main"]
     graph = Graph(main)
@@ -69,7 +70,7 @@ def integerize(module: Any) -> Program:
         if lowered is None:
             chain = read_chain(graph, parameters, var, draft.trainable)
             core = chain.core if chain else binding.value
-            unsupported.append(f"layer '{draft.layer(var)}' ({_reason(core)})")
+            unsupported.append(f"layer '{var.name}' ({_reason(core)})")
             refused[operator(core) or ""] = None
             needed.update(v for v in operands(core) if draft.known(v) is None)
             continue
@@ -82,7 +83,7 @@ def integerize(module: Any) -> Program:
             *(LIMITS[name] for name in refused if name in LIMITS),
             f"supported: {', '.join(sorted(_short(name) for name in FLOAT))}",
         )
-    return draft.program([op for step in reversed(steps) for op in step])
+    return checked_memory(draft.program([op for step in reversed(steps) for op in step]))
 
 
 def _lowered(draft: Draft, var: Var) -> Lowered | None:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from lepton_compilers.passes.absorb_flatten import absorb_flatten
 from lepton_compilers.passes.canonicalise import canonicalise
+from lepton_compilers.passes.check_layers import check_layers
 from lepton_compilers.passes.fold_batch_norm import fold_batch_norm
 from lepton_compilers.passes.fold_constants import fold_constants
 from lepton_compilers.passes.graph import bindings, described
@@ -33,7 +34,7 @@ def front_half(
     tidy: tuple[Pass, ...] = (fold_constants, fold_batch_norm, to_nhwc, canonicalise, absorb_flatten)
     if config is None:
         return tidy
-    return (*tidy, quantise(config, calibration, progress))
+    return (*tidy, check_layers, quantise(config, calibration, progress))
 
 
 def run_passes(module: Any, passes: Sequence[Pass], explain: list[PassRecord] | None = None) -> Any:

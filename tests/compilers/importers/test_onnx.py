@@ -361,3 +361,28 @@ def test_gemm_takes_its_factors_into_its_weights(transposed: int) -> None:
     content = network([node], [2, 4], [2, 5], weights)
     assert same(content, (2, 4)) <= 1e-6
     assert [type(op).__name__ for op in program_from(content).function().operations] == ["Dense"]
+
+
+def test_layers_without_an_operation_are_named_before_calibration() -> None:
+    """TVM's own compiler would fail first, with its own words."""
+    node = helper.make_node("Conv", ["x", "w"], ["y"], name="stem")
+    content = network([node], [1, 2, 9], [1, 3, 7], {"w": normal(np.random.default_rng(0), 3, 2, 3)})
+    options: dict[str, Any] = {"quantization": QuantizationConfig(), "calibration": None}
+    with pytest.raises(UnsupportedOperatorError, match="layer 'stem'"):
+        program_from(content, **options)
+
+
+@pytest.mark.parametrize("rows", [50_000_000, 3_000_000_000, 9_300_000_000_000_000_000])
+def test_shapes_beyond_memory_are_refused_at_once(rows: int) -> None:
+    node = helper.make_node("Relu", ["x"], ["y"], name="relu")
+    content = network([node], ["N", 20], ["N", 20], {})
+    with pytest.raises(BadInputError, match=r"up to 2 GiB are supported"):
+        program_from(content, shapes={"x": (rows, 20)})
+
+
+def test_what_lives_at_once_has_a_bound_too() -> None:
+    """Two tensors of 1.5 GiB each."""
+    node = helper.make_node("Relu", ["x"], ["y"], name="relu")
+    content = network([node], ["N", 20], ["N", 20], {})
+    with pytest.raises(BadInputError, match=r"layer 'y' needs 3.0 GiB of intermediate tensors at once"):
+        program_from(content, shapes={"x": (20_000_000, 20)})

@@ -29,6 +29,7 @@ def test_explain_tells_every_pass_in_order() -> None:
         "to_nhwc",
         "canonicalise",
         "absorb_flatten",
+        "check_layers",
         "quantise",
         "integerize",
     ]
