@@ -46,6 +46,8 @@ SUPPORTED = (
     "Gemm",
     "GlobalAveragePool",
     "GlobalMaxPool",
+    "HardSigmoid",
+    "HardSwish",
     "Identity",
     "MatMul",
     "MaxPool",
@@ -143,6 +145,8 @@ class _Importer(ONNXGraphImporter):  # type: ignore[misc]
             result = _pad(name, inputs, attrs)
         elif op_name == "Gemm":
             result = _gemm(inputs, attrs)
+        elif op_name == "HardSwish":
+            result = _hard_swish(inputs[0])
         elif op_name == "Dropout":
             result = inputs[0]
         else:
@@ -176,6 +180,12 @@ def _clip(inputs: Any, attrs: dict[str, Any]) -> Any:
         high = number(given[1])
     low, high = (-math.inf if math.isnan(low) else low), (math.inf if math.isnan(high) else high)
     return relax.op.clip(inputs[0], low, high)
+
+
+def _hard_swish(x: Any) -> Any:
+    """x · clip(x / 6 + 1/2, 0, 1), as ONNX defines it; TVM's divides, for which there is no operation."""
+    sixth, half = relax.const(1 / 6, x.ty.dtype), relax.const(0.5, x.ty.dtype)
+    return relax.op.multiply(x, relax.op.clip(relax.op.add(relax.op.multiply(x, sixth), half), 0, 1))
 
 
 def _pad(name: str, inputs: Any, attrs: dict[str, Any]) -> Any:

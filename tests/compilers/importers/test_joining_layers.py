@@ -188,6 +188,19 @@ def test_squeeze_and_excite() -> None:
     assert names.count("Mul") == 1
 
 
+@pytest.mark.parametrize(("kind", "products"), [("HardSigmoid", 2), ("HardSwish", 3)])
+def test_hard_activations_are_products_and_clamped_sums(kind: str, products: int) -> None:
+    content = branches(
+        helper.make_node(kind, ["a"], ["gate"], name="gate"),
+        helper.make_node("Mul", ["gate", "b"], ["joined"], name="gated"),
+    )
+    names = check_float(content)
+    assert (names.count("Mul"), names.count("Add"), names.count("ClampTo")) == (products, 1, 0)
+    names = check_int8(content)
+    assert (names.count("Mul"), names.count("Table")) == (products - 1, 2)
+    assert "Dequantize" not in names[1:-2]
+
+
 @pytest.mark.parametrize("quantised", [False, True])
 def test_a_bundle_of_such_a_network_runs_natively(quantised: bool, tmp_path: Path) -> None:
     """U-Net's skip and a gate: what the device computes is what the reference computes."""
