@@ -20,6 +20,8 @@ from lepton_targets.errors import BadInputError, MissingExtraError, UsageError
 
 if TYPE_CHECKING:
     from lepton_compilers.passes.record import PassRecord
+    from lepton_compilers.quantize.config import QuantizationConfig
+    from lepton_compilers.quantize.sensitivity import Sensitivity
     from lepton_sdk.bundle import Bundle
     from lepton_sdk.program import Program
     from lepton_targets import Target
@@ -34,6 +36,24 @@ def compile_command(
     quantize: Annotated[str, typer.Option(help="none or int8. Float models stay float with none.")] = "none",
     calibration: Annotated[
         Path | None, typer.Option(help="NPZ with samples of each input (or `features`), to quantise by.")
+    ] = None,
+    observer: Annotated[
+        str, typer.Option(help="How ranges are chosen: min-max, moving-average, percentile, entropy or mse.")
+    ] = "mse",
+    equalise: Annotated[
+        bool, typer.Option(help="Even out channels between neighbouring layers before quantising.")
+    ] = True,
+    bias_correction: Annotated[
+        bool, typer.Option(help="Take the mean error of rounded weights out of the biases.")
+    ] = True,
+    float_layers: Annotated[
+        list[str] | None, typer.Option("--float", help="A layer that stays float32; may be given again.")
+    ] = None,
+    max_accuracy_drop: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=1, help="Keep layers float until accuracy on labelled calibration drops no more: 0.01."
+        ),
     ] = None,
     shape: Annotated[list[str] | None, typer.Option(help="Fix an input's shape: NAME=1,3,224,224.")] = None,
     trainable: Annotated[
@@ -76,14 +96,38 @@ def compile_command(
             "--quantize int8 needs samples to measure ranges on",
             "give some with  --calibration samples.npz  (32 to 200 inputs, as the model will see them)",
         )
+    config = QuantizationConfig(
+        observer=observer,  # type: ignore[arg-type]
+        equalise=equalise,
+        bias_correction=bias_correction,
+        float_layers=tuple(float_layers or ()),
+    )
+    if float_layers and quantize != "int8":
+        raise UsageError(
+            "--float names layers that stay float, but nothing is quantised", "add  --quantize int8"
+        )
+    if max_accuracy_drop is not None and (quantize != "int8" or calibration is None):
+        raise UsageError(
+            "--max-accuracy-drop compares int8 with float on labelled samples",
+            "add  --quantize int8 --calibration samples.npz  (with an array 'labels')",
+        )
     passes: list[PassRecord] = []
     names = [name.strip() for name in target.split(",") if name.strip()]
     start = time.perf_counter()
+    shapes = dict(named_shape(text) for text in shape or ()) or None
+    table: Sensitivity | None = None
+    if max_accuracy_drop is not None and calibration is not None:
+        loaded = load_weights(weights) if weights else None
+        table = _sensitivity(content, config, read_arrays(calibration), max_accuracy_drop, shapes, loaded)
+        config = dataclasses.replace(config, float_layers=(*config.float_layers, *table.float_layers))
+        if not as_json:
+            print(table.show())
+    searched = {"sensitivity": dataclasses.asdict(table)} if table else {}
     with _progress(as_json) as report:
         arguments: dict[str, Any] = {
-            "quantization": QuantizationConfig() if quantize == "int8" else None,
+            "quantization": config if quantize == "int8" else None,
             "calibration": read_arrays(calibration) if calibration else None,
-            "shapes": dict(named_shape(text) for text in shape or ()) or None,
+            "shapes": shapes,
             "trainable": _trainable(trainable),
             "batch": batch,
             "weights": load_weights(weights) if weights else None,
@@ -97,12 +141,12 @@ def compile_command(
             class_names = _lines(labels) if labels else None
             bundle = compile(model, names, output=output, labels=class_names, signing_key=sign, **arguments)
     if output is None or dry_run:
-        _print_plans(program, rows, passes if explain else None, as_json)
+        _print_plans(program, rows, passes if explain else None, as_json, searched)
         return
     summary = _summary(bundle, output, time.perf_counter() - start)
     with work_is_done():
         if as_json:
-            print_json(summary | ({"passes": [_pass_entry(p) for p in passes]} if explain else {}))
+            print_json(summary | searched | ({"passes": [_pass_entry(p) for p in passes]} if explain else {}))
         else:
             _print_summary(summary, output, passes if explain else ())
 
@@ -118,8 +162,28 @@ def _print_summary(summary: dict[str, Any], output: Path, passes: Sequence[PassR
     )
 
 
+def _sensitivity(
+    content: bytes,
+    config: QuantizationConfig,
+    samples: dict[str, Any],
+    max_drop: float,
+    shapes: dict[str, tuple[int, ...]] | None,
+    weights: dict[str, Any] | None,
+) -> Sensitivity:
+    from lepton_compilers.importers.source import import_model
+    from lepton_compilers.passes.pipeline import front_half, run_passes
+    from lepton_compilers.quantize.sensitivity import search
+
+    module = import_model(content, shapes=shapes, weights=weights)
+    return search(run_passes(module, front_half(None, None)), config, samples, max_drop)
+
+
 def _print_plans(
-    program: Program, rows: Sequence[Target], passes: Sequence[PassRecord] | None, as_json: bool
+    program: Program,
+    rows: Sequence[Target],
+    passes: Sequence[PassRecord] | None,
+    as_json: bool,
+    searched: dict[str, Any],
 ) -> None:
     from lepton_compilers.backends import backend_for
     from lepton_sdk.program.table import show
@@ -127,7 +191,9 @@ def _print_plans(
     estimates = [backend_for(row).estimate(program, row) for row in rows]
     if as_json:
         fields: dict[str, Any] = {"estimates": [dataclasses.asdict(estimate) for estimate in estimates]}
-        print_json(fields | ({"passes": [_pass_entry(p) for p in passes]} if passes is not None else {}))
+        print_json(
+            fields | searched | ({"passes": [_pass_entry(p) for p in passes]} if passes is not None else {})
+        )
         return
     if passes is not None:
         _print_passes(passes)

@@ -7,4 +7,5 @@ equalise.py         channels of neighbouring layers evened out beforehand
 quantise.py         the pass: weights per channel, activations per tensor, moves share their input's numbers
 scales.py           what ranges and weights become: scales and zero points
 bias_correction.py  what rounded weights shift on average, for the pass to take out of the biases
+sensitivity.py      which layers must stay float for an accuracy asked for
 """
