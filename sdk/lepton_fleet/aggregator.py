@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lepton_fleet import round as rounds
+from lepton_fleet.base_model import base_parameters
 from lepton_fleet.blocks import BlobFolder, BlockServer
 from lepton_fleet.desk import Desk, Happening, Letter
 from lepton_fleet.inbox import Inbox
@@ -124,7 +125,7 @@ class Aggregator:
         if len(committed) >= self._job.rounds:
             return None
         latest = committed[-1].model_sha256 if committed else None
-        base = latest or self.blobs.put(self._job.base.read_bytes())
+        base = latest or self.blobs.put(base_parameters(self._job.base))
         return Round(self._job.name, len(before) + 1, base, self._job.policy)
 
     def _run_round(self, state: Round) -> RoundResult:

@@ -1,4 +1,4 @@
-"""An aggregator's TOML file as values.
+"""An aggregator's TOML file as values; `examples/aggregator.toml` names every key.
 
 [broker]      host, port, connect_timeout_s, …          [server]  key, tenant, allow (folder of device keys)
 [job]         name, rounds, base, state, output, linger_s
@@ -85,7 +85,11 @@ def _job(section: Section, tenant: str, policy: Policy, limits: Limits) -> Job:
     )
     section.finish()
     if not job.base.is_file():
-        raise UsageError(f"job.base = {job.base}: no such file", "it holds the first model's weights")
+        raise UsageError(
+            f"job.base = {job.base}: no such file",
+            "it is the first model: a trainable bundle, or weights as .safetensors",
+            "make one:  lepton compile MODEL --trainable all -o trainable.lep",
+        )
     return job
 
 
@@ -103,9 +107,8 @@ def _policy(section: Section) -> Policy:
 
 def _limits(section: Section) -> Limits:
     given = {
-        field.name: section.number(field.name) if field.type == "float" else section.whole(field.name)
+        field.name: (section.number if field.type == "float" else section.whole)(field.name, field.default)
         for field in fields(Limits)
-        if field.name in section
     }
     section.finish()
     return Limits(**given)  # type: ignore[arg-type]

@@ -32,7 +32,7 @@ def run(
 
     Events: ready, unknown_device (once each: it is not enrolled), round_selecting, round_open,
     chunks_needed, update_counted, update_rejected, device_failed, round_closed, round_committed,
-    round_abandoned, finished.
+    round_abandoned, finished. Every key of the file: examples/aggregator.toml.
     """
     from lepton_fleet.aggregator import Aggregator
     from lepton_fleet.aggregator_config import read_aggregator_config

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 import threading
@@ -22,6 +23,19 @@ fleet = typer.Typer(no_args_is_help=True, help="Publish releases and roll them o
 Home = Annotated[Path, typer.Option("--home", "-C", help="The fleet's folder.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 HERE = Path("fleet")
+DEVICE_TOML = """\
+    [broker]
+    host = {host}
+    port = {port}
+    [device]
+    key = "device.pem"
+    server_key = "server.pub.pem"
+    tenant = {tenant}
+    [agent]
+    slots = "slots"
+    trust = ["publisher.pub.pem"]
+
+  every key: examples/device.toml; for rounds: examples/aggregator.toml; step by step: docs/fleet.md"""
 
 
 @fleet.command()
@@ -59,7 +73,28 @@ def init(
     if as_json:
         print_json(fields)
     else:
-        print(f"fleet {tenant} in {home}\n  give devices {public}\n  put their keys into {fields['allow']}")
+        print(f"fleet {tenant} in {home}")
+        print("  a device's own key:  lepton keygen -o device.pem   (on the device)")
+        print(f"  enrol it:            lepton fleet enrol device.pub.pem --home {home}")
+        print(f"  give it:             {public}, the publisher's public key, and a device.toml:\n")
+        print(DEVICE_TOML.format(host=json.dumps(host), port=port, tenant=json.dumps(tenant)))
+
+
+@fleet.command()
+def enrol(
+    keys: Annotated[list[Path], typer.Argument(help="Public keys of devices, KEY.pub.pem.")],
+    home: Home = HERE,
+    as_json: AsJson = False,
+) -> None:
+    """Let devices take part in rounds and roll-outs: their keys are copied into the fleet's folder."""
+    from lepton_fleet.home import FleetHome
+
+    enrolled = [{"device": device, "key": str(path)} for device, path in FleetHome(home).enrol(keys)]
+    if as_json:
+        print_json({"enrolled": enrolled})
+        return
+    for each in enrolled:
+        print(f"{each['device']}  {each['key']}")
 
 
 @fleet.command()

@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import json
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from lepton_sdk.agent.shadow import ReleaseStatement
 from lepton_sdk.durable import write_durably
 from lepton_sdk.folder_lock import FolderLock
 from lepton_sdk.wire.codec import decode
-from lepton_sdk.wire.identity import AllowList, Identity
+from lepton_sdk.wire.identity import AllowList, Identity, PublicKey
 from lepton_sdk.wire.topics import check_name
 from lepton_targets.errors import BadInputError, UnavailableError, UsageError, nearest
 
@@ -76,6 +76,15 @@ class FleetHome:
     def allow(self, folder: Path | None = None) -> AllowList:
         """The devices of the fleet: keys in `folder`, else in the one of the settings."""
         return AllowList(folder=folder or self.folder / self.settings.allow)
+
+    def enrol(self, keys: Sequence[Path]) -> list[tuple[str, Path]]:
+        """Add public keys to the allow-list; (device id, its file there) of each.
+
+        All or none: raises UnavailableError or BadInputError for a file that is no device's public key.
+        """
+        found = [(PublicKey.load(path).id, path.read_bytes()) for path in keys]
+        folder = self.folder / self.settings.allow
+        return [(device, write_durably(folder / f"{device}.pub.pem", pem)) for device, pem in found]
 
     # ---- releases
 

@@ -34,7 +34,8 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A federated job. rounds: how many are to be committed. state: folder of the store and blobs. output:
+    """A federated job. rounds: how many are to be committed. base: the first model, see
+    `base_model.py`. state: folder of the store and blobs. output:
     folder that gets round-NNNN.safetensors. linger_s: how long late devices are still answered at the end."""
 
     tenant: str

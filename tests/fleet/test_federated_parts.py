@@ -197,7 +197,7 @@ def test_a_configuration_becomes_a_job(tmp_path: Path) -> None:
         (("rounds = 3", "rounds = 3\nruonds = 3"), "did you mean rounds"),
         (("rounds = 3", "rounds 3"), "not TOML"),
         (("max_devices = 4", "max_devices = 1"), "min_devices <= max_devices"),
-        (("base.safetensors", "absent.safetensors"), "no such file"),
+        (("base.safetensors", "absent.safetensors"), "compile MODEL --trainable all"),
         (('allow = "keys"', ""), "--allow"),
         (("[limits]", "[limit]"), "did you mean limits"),
     ],

@@ -28,7 +28,7 @@ allow = "keys"
 [job]
 name = "digits"
 rounds = 2
-base = "base.safetensors"
+base = "trainable.lep"
 linger_s = 0.5
 [round]
 min_devices = 2
@@ -58,14 +58,12 @@ rounds = 2
 def prepare(folder: Path, broker: EmbeddedBroker) -> None:
     from lepton_fleet.demo.digits import load_digits
     from lepton_fleet.demo.network import small_cnn
-    from lepton_sdk.trainer import Trainer
 
     digits = load_digits(2)
     onnx.save(small_cnn(), folder / "model.onnx")
     options = ["--trainable", "all", "-o", str(folder / "trainable.lep")]
     command = [sys.executable, *LEPTON, "compile", str(folder / "model.onnx"), *options]
     subprocess.run(command, check=True, capture_output=True)
-    Trainer(folder / "trainable.lep").save_weights(folder / "base.safetensors")
     np.savez(folder / "test.npz", features=digits.test.features, labels=digits.test.labels)
     address = {"host": broker.host, "port": broker.port}
     (folder / "aggregator.toml").write_text(AGGREGATOR.format(**address))

@@ -12,6 +12,7 @@ from lepton_sdk.bundle import Bundle
 from lepton_sdk.wire.identity import Identity
 from lepton_targets.errors import BadInputError, SignatureError, UnavailableError, UsageError
 from support import bundles
+from support.command_line import lepton
 
 
 @pytest.fixture
@@ -87,3 +88,30 @@ def test_sequences_are_given_once_and_a_second_process_is_kept_out(home: FleetHo
         FleetHome(home.folder).lock("rollouts"),
     ):
         pass
+
+
+def test_enrolling_puts_a_checked_key_under_the_devices_id(tmp_path: Path, home: FleetHome) -> None:
+    identities = [Identity.generate(), Identity.generate()]
+    for number, identity in enumerate(identities):
+        identity.save(tmp_path / f"device{number}.pem")
+    keys = [tmp_path / "device0.pub.pem", tmp_path / "device1.pub.pem"]
+    allow = home.allow()
+    assert not allow.keys
+    with pytest.raises(BadInputError, match="no PEM public key"):
+        home.enrol([keys[0], tmp_path / "device1.pem"])
+    assert not allow.keys, "all or none"
+    for _ in range(2):
+        assert [device for device, _ in home.enrol(keys)] == [each.device_id for each in identities]
+    assert set(allow.keys) == {each.device_id for each in identities}
+
+
+def test_the_command_enrols_and_init_says_how_to_go_on(tmp_path: Path) -> None:
+    Identity.load_or_create(tmp_path / "device.pem")
+    made = lepton("fleet", "init", "here", "--broker", "broker.local:1884", cwd=tmp_path)
+    for part in ("lepton fleet enrol", 'host = "broker.local"', "port = 1884", "examples/device.toml"):
+        assert part in made.out
+    device = Identity.load(tmp_path / "device.pem").device_id
+    done = lepton("fleet", "enrol", "device.pub.pem", "--home", "here", "--json", cwd=tmp_path)
+    assert done.json == {"enrolled": [{"device": device, "key": f"here/devices/{device}.pub.pem"}]}
+    refused = lepton("fleet", "enrol", "device.pem", "--home", "here", "--json", cwd=tmp_path, check=False)
+    assert refused.code == 3

@@ -372,7 +372,8 @@ def from_config(
     folder = Path.cwd() if folder is None else folder
     for key, value in section.items():
         if key not in CONFIG_KEYS:
-            raise UsageError(f"unknown key agent.{key}{nearest(key, CONFIG_KEYS)}")
+            known = f"known here: {', '.join(sorted(CONFIG_KEYS))}"
+            raise UsageError(f"unknown key agent.{key}{nearest(key, CONFIG_KEYS)}", known)
         texts = isinstance(value, list) and all(isinstance(text, str) for text in value)
         if not isinstance(value, CONFIG_KEYS[key]) or (isinstance(value, list) and not texts):
             raise UsageError(f"agent.{key} is {value!r}", f"accepted: {_WORDS[CONFIG_KEYS[key]]}")

@@ -1,8 +1,5 @@
-"""`lepton device run`: takes part in federated rounds and keeps the model up to date, as a TOML file says.
-
-[broker]     host, port, connect_timeout_s, …       [device]  key, server_key, tenant
-[federated]  job, spool, bundle, data, trust, engine, rounds, retry_s      [agent]  slots, trust, …
-"""
+"""`lepton device run`: takes part in federated rounds and keeps the model up to date, as a TOML file says
+(`device_config.py`)."""
 
 from __future__ import annotations
 
@@ -17,11 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lepton_sdk.cli.output import print_json
-from lepton_targets.errors import UsageError
 
 if TYPE_CHECKING:
+    from lepton_sdk.device_config import FederatedConfig
     from lepton_sdk.federated.client import FederatedClient
-    from lepton_sdk.wire.configuration import Section
     from lepton_sdk.wire.identity import Identity
     from lepton_sdk.wire.transport import Transport
 
@@ -41,27 +37,22 @@ def run(
     """Work until stopped (SIGTERM, Ctrl-C), or until [federated] rounds have their receipts.
 
     The key named by [device] key is made at the first start, its public half lies beside it: enrol that.
+    Every key of the file: examples/device.toml.
     """
     from lepton_sdk import __version__
     from lepton_sdk.agent import agent as device_agent
-    from lepton_sdk.wire.configuration import broker_transport, read_configuration
+    from lepton_sdk.device_config import read_device_config
     from lepton_sdk.wire.identity import Identity, PublicKey
     from lepton_sdk.wire.presence import Presence
 
     logging.basicConfig(
         level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
     )
-    whole = read_configuration(config)
-    if "federated" not in whole and "agent" not in whole:
-        raise UsageError(
-            f"{config} has neither [federated] nor [agent]", "a device does at least one of them"
-        )
-    names = whole.section("device")
-    identity = Identity.load_or_create(names.path("key"))
-    server_key = PublicKey.load(names.path("server_key"))
-    tenant = names.text("tenant", "default")
-    names.finish()
-    transport, timeout_s = broker_transport(whole.section("broker"), identity.device_id)
+    settings = read_device_config(config)
+    identity = Identity.load_or_create(settings.key)
+    server_key = PublicKey.load(settings.server_key)
+    tenant, timeout_s = settings.tenant, settings.broker.connect_timeout_s
+    transport = settings.broker.transport(identity.device_id)
     lock = threading.Lock()
 
     def tell(name: str, fields: Mapping[str, Any]) -> None:
@@ -73,21 +64,20 @@ def run(
             sys.stdout.flush()
 
     client, rounds = None, 0
-    if "federated" in whole:
-        section = whole.section("federated")
-        client, rounds = _client(section, transport, identity, server_key, tenant, tell, __version__)
+    if settings.federated is not None:
+        client = _client(settings.federated, transport, identity, server_key, tenant, tell, __version__)
+        rounds = settings.federated.rounds
     agent = None
-    if "agent" in whole:
+    if settings.agent is not None:
         agent = device_agent.from_config(
-            whole.section("agent").rest(), transport, identity,
-            server_key=server_key, tenant=tenant, folder=whole.folder,
+            settings.agent, transport, identity,
+            server_key=server_key, tenant=tenant, folder=settings.folder,
             on_event=lambda name, fields: tell(f"agent_{name}", fields),
         )  # fmt: skip
-    whole.finish()
     # The federated client tells its presence itself.
     presence = None
     if client is None:
-        presence = Presence(transport, identity.device_id, tenant, whole.folder, __version__)
+        presence = Presence(transport, identity.device_id, tenant, settings.folder, __version__)
         presence.begin()
 
     stopped = threading.Event()
@@ -125,36 +115,28 @@ def run(
 
 
 def _client(
-    section: Section,
+    settings: FederatedConfig,
     transport: Transport,
     identity: Identity,
     server_key: Any,
     tenant: str,
     tell: Any,
     version: str,
-) -> tuple[FederatedClient, int]:
-    """The client of `[federated]`, and for how many rounds (0: until stopped)."""
+) -> FederatedClient:
+    """The client of `[federated]`."""
     from lepton_sdk.federated.client import FederatedClient
     from lepton_sdk.federated.local import local_training
 
-    train = local_training(
-        section.path("bundle"),
-        section.path("data"),
-        engine=section.text("engine", "native"),
-        trust=section.paths("trust"),
-    )
-    client = FederatedClient(
+    return FederatedClient(
         transport,
         identity,
-        train=train,
-        spool=section.path("spool", "spool"),
+        train=local_training(settings.bundle, settings.data, engine=settings.engine, trust=settings.trust),
+        spool=settings.spool,
         server_key=server_key,
         tenant=tenant,
-        job=section.text("job", "default"),
-        retry_s=section.number("retry_s", 1.0),
+        job=settings.job,
+        retry_s=settings.retry_s,
+        no_answer_s=settings.no_answer_s,
         on_event=tell,
         version=version,
     )
-    rounds = section.whole("rounds", 0)
-    section.finish()
-    return client, rounds

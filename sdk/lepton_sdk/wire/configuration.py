@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +92,42 @@ class Section:
         return value
 
 
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """What `[broker]` says: where it is, how long to wait for it, how to prove who is there."""
+
+    host: str
+    port: int
+    connect_timeout_s: float
+    keepalive_s: int
+    username: str
+    password_file: Path | None
+    tls: Tls | None
+
+    def transport(self, client_id: str) -> MqttTransport:
+        """A transport that is not started yet. Raises UsageError for a password file that can't be read."""
+        return MqttTransport(
+            self.host,
+            self.port,
+            client_id,
+            keepalive_s=self.keepalive_s,
+            tls=self.tls,
+            username=self.username or None,
+            password=_secret(self.password_file) if self.password_file else None,
+        )
+
+
 def broker_transport(section: Section, client_id: str) -> tuple[MqttTransport, float]:
     """The transport that `[broker]` describes, not started yet, and how long to wait for it in seconds.
+
+    Raises UsageError, as `read_broker` does.
+    """
+    broker = read_broker(section)
+    return broker.transport(client_id), broker.connect_timeout_s
+
+
+def read_broker(section: Section) -> Broker:
+    """`[broker]` as a value.
 
     Keys: host, port, connect_timeout_s, keepalive_s, username, password_file, and for TLS authority,
     certificate, private_key (PEM files). Raises UsageError.
@@ -104,19 +139,17 @@ def broker_transport(section: Section, client_id: str) -> tuple[MqttTransport, f
             "[broker] names a certificate or private_key but no authority, so nothing would be encrypted",
             "name the PEM file of the broker's authority as `authority`",
         )
-    username = section.text("username", "")
-    timeout_s = section.number("connect_timeout_s", 30.0)
-    transport = MqttTransport(
-        section.text("host", "127.0.0.1"),
-        section.whole("port", 1883),
-        client_id,
+    broker = Broker(
+        host=section.text("host", "127.0.0.1"),
+        port=section.whole("port", 1883),
+        connect_timeout_s=section.number("connect_timeout_s", 30.0),
         keepalive_s=section.whole("keepalive_s", 15),
+        username=section.text("username", ""),
+        password_file=password_file,
         tls=Tls(authority, certificate, private_key) if authority else None,
-        username=username or None,
-        password=_secret(password_file) if password_file else None,
     )
     section.finish()
-    return transport, timeout_s
+    return broker
 
 
 def _secret(path: Path) -> str:
