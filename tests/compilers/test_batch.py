@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lepton_compilers.batch import with_batch
 from lepton_sdk.program import Function, Program, Tensor, reference
-from lepton_sdk.program.operations import Add, Reshape
+from lepton_sdk.program.operations import Add, Concat, Mul, Reshape
 from lepton_sdk.program.tensors import constant
 from lepton_targets.errors import BadInputError, UnsupportedOperatorError
 from support.float_networks import Network, everything_network, small_networks
@@ -62,6 +62,28 @@ def test_a_constant_operand_is_spread_over_the_examples() -> None:
     )
     (y,) = reference.run(with_batch(program, "infer", 2), [np.zeros((2, 3), np.float32)])
     np.testing.assert_array_equal(y, [[1, 2, 3], [1, 2, 3]])
+
+
+def test_an_operand_without_a_batch_axis_is_stretched_over_the_examples() -> None:
+    tensors = {
+        "map": Tensor("map", (1, 2, 3), "float32"),
+        "gate": constant("gate", np.array([1, 2, 3], np.float32)),
+        "y": Tensor("y", (1, 2, 3), "float32"),
+    }
+    program = Program({"infer": Function("infer", ("map",), ("y",), (Mul("gate", "map", "y"),))}, tensors)
+    (y,) = reference.run(with_batch(program, "infer", 4), [np.ones((4, 2, 3), np.float32)])
+    np.testing.assert_array_equal(y, np.broadcast_to([1, 2, 3], (4, 2, 3)))
+
+
+def test_parts_are_joined_within_each_example() -> None:
+    tensors = {name: Tensor(name, (1, 2), "float32") for name in "ab"} | {"y": Tensor("y", (1, 4), "float32")}
+    body = Function("infer", ("a", "b"), ("y",), (Concat(("a", "b"), "y", 1),))
+    wide = with_batch(Program({"infer": body}, tensors), "infer", 3)
+    assert wide.tensors[wide.function().outputs[0]].shape == (3, 4)
+    across = Function("infer", ("a", "b"), ("y",), (Concat(("a", "b"), "y", 0),))
+    rows = tensors | {"y": Tensor("y", (2, 2), "float32")}
+    with pytest.raises(UnsupportedOperatorError, match="Concat 'y' mixes the examples"):
+        with_batch(Program({"infer": across}, rows), "infer", 3)
 
 
 def test_what_would_mix_examples_is_named() -> None:
