@@ -52,9 +52,12 @@ def report(
     from lepton_compilers.report.report import WITH_SOURCE, build
     from lepton_sdk.bundle import Bundle
     from lepton_sdk.durable import write_durably
+    from lepton_sdk.output_file import check_output
     from lepton_sdk.samples import read_arrays
     from lepton_sdk.session import Session
 
+    if output is not None:
+        check_output(output, bundle, data, model, weights)
     opened = Bundle.open(bundle)
     arrays = read_arrays(data) if data else None
     source = _source(opened, model, weights, shape or ()) if model else None

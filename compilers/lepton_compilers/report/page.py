@@ -9,10 +9,12 @@ from lepton_compilers.report.fidelity import LayerFidelity
 from lepton_compilers.report.judgement import Judgement
 from lepton_compilers.report.report import Report
 from lepton_compilers.report.style import STYLE
-from lepton_compilers.report.text import count, decibel, escaped, percent, size
+from lepton_compilers.report.text import count, decibel, escaped, percent, shortened, size
 
 FULL_SCALE_DB = 60.0
 """SQNR that fills a bar."""
+LONGEST_NAME = 28
+"""Letters of a layer's name in the table of layers; the graph has it in full."""
 WHOLE_MATRIX = 30
 """Classes up to which the confusion matrix is drawn whole; beyond, its largest confusions are listed."""
 
@@ -146,18 +148,15 @@ def _confusions(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> str:
 def _layers(report: Report) -> str:
     fidelity = {row.step: row for row in report.fidelity}
     total = max(report.macs, 1)
-    head = ["step", "operation", "result", "type", "multiply-adds", "weights"]
-    head += ["SQNR dB", "lost here"] if fidelity else []
+    measured = ("SQNR dB", "lost here") if fidelity else ()
+    head = ("step", "operation", "result", *measured, "multiply-adds", "weights", "type")
     rows = []
     for layer in report.layers:
         shape = "×".join(map(str, layer.shape))
         cells = [
             _cell(layer.step),
             _cell(layer.operation),
-            _cell(layer.output, "long"),
-            _cell(f"{layer.dtype} {shape}"),
-            _bar(count(layer.macs) if layer.macs else "", layer.macs / total),
-            _cell(size(layer.weights_bytes) if layer.weights_bytes else ""),
+            _cell(shortened(layer.output, LONGEST_NAME)),
         ]
         if fidelity:
             row = fidelity.get(layer.step)
@@ -165,6 +164,9 @@ def _layers(report: Report) -> str:
             share = 1.0 if row and row.exact else max(db or 0.0, 0.0) / FULL_SCALE_DB
             cells.append(_bar(decibel(db, row is not None and row.exact), share))
             cells.append(_cell(decibel(row.loss_db if row else None), "n"))
+        cells.append(_bar(count(layer.macs) if layer.macs else "", layer.macs / total))
+        cells.append(_cell(size(layer.weights_bytes) if layer.weights_bytes else ""))
+        cells.append(_cell(f"{layer.dtype} {shape}"))
         rows.append(f"<tr>{''.join(cells)}</tr>")
     note = ""
     if fidelity:
@@ -175,7 +177,7 @@ def _layers(report: Report) -> str:
         )
     elif any(layer.dtype == "int8" for layer in report.layers):
         note = '<p class="quiet">With --model and --data, each int8 layer is measured against float.</p>'
-    return f"<h2>Layers</h2>{note}{_frame(head, rows, 'layers')}"
+    return f"<h2>Layers</h2>{note}{_frame(head, rows)}"
 
 
 def _ranges(report: Report) -> str:
@@ -249,7 +251,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return _frame(head, [f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows])
 
 
-def _frame(head: Sequence[str], rows: Sequence[str], kind: str = "plain") -> str:
+def _frame(head: Sequence[str], rows: Sequence[str]) -> str:
     columns = "".join(f"<th>{escaped(name)}</th>" for name in head)
     top = f"<thead><tr>{columns}</tr></thead>" if any(head) else ""
-    return f'<div class="scroll"><table class="{kind}">{top}<tbody>{"".join(rows)}</tbody></table></div>'
+    return f'<div class="scroll"><table>{top}<tbody>{"".join(rows)}</tbody></table></div>'

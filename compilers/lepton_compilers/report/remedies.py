@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from lepton_compilers.report.fidelity import LayerFidelity
 from lepton_compilers.report.judgement import Judgement
 from lepton_compilers.report.structure import FloatLayer
-from lepton_sdk.program import Program
+from lepton_sdk.program import Program, TensorId
 from lepton_sdk.program.operations import Conv2d, Dense, DepthwiseConv2d, Softmax
 
 SATURATED = 0.001
@@ -31,7 +31,7 @@ def remedies(
     # The range of a softmax's result is given by the arithmetic, that of its input is cut on purpose.
     results = {op.y for op in program.function().operations if isinstance(op, Softmax)}
     told = [row for row in fidelity if not row.into_softmax]
-    observed = [row for row in told if row.output not in results]
+    observed = [row for row in told if row.output not in results | _sharing(program)]
     found = [*_losses(told), *_ranges(observed), *_uneven_weights(program)]
     if judgement is not None and judgement.agreement is not None and judgement.agreement < AGREEMENT:
         found.insert(
@@ -46,6 +46,19 @@ def remedies(
             "Each costs a conversion at its ends."
         )
     return tuple(found)
+
+
+def _sharing(program: Program) -> set[TensorId]:
+    """Results that keep the numbers of what they were made from: their range is another layer's."""
+    tensors = program.tensors
+    return {
+        op.outputs[0]
+        for op in program.function().operations
+        if any(
+            not tensors[name].constant and tensors[name].quantization == tensors[op.outputs[0]].quantization
+            for name in op.inputs
+        )
+    }
 
 
 def _losses(fidelity: Sequence[LayerFidelity]) -> list[str]:

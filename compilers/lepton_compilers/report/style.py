@@ -27,14 +27,8 @@ th, td { padding: 4px 10px 4px 4px; border-bottom: 1px solid var(--line); text-a
   white-space: nowrap; }
 th { font-weight: 600; color: var(--quiet); }
 td.n { text-align: right; font-variant-numeric: tabular-nums; }
-td.long { max-width: 320px; overflow: hidden; text-overflow: ellipsis; }
-td.bar { min-width: 96px; background: linear-gradient(to right, var(--fill) var(--share), transparent 0); }
-/* On a phone, types and weights give way to where work and accuracy go. */
-@media (max-width: 600px) {
-  td.long { max-width: 104px; }
-  .layers td.bar { min-width: 70px; }
-  .layers :is(th, td):nth-child(4), .layers :is(th, td):nth-child(6) { display: none; }
-}
+li { overflow-wrap: anywhere; }
+td.bar { min-width: 84px; background: linear-gradient(to right, var(--fill) var(--share), transparent 0); }
 .matrix th, .matrix td { text-align: right; padding: 4px 7px; min-width: 34px; }
 .matrix tbody th { text-align: left; }
 .hit { background: color-mix(in srgb, var(--strong) calc(var(--share) * .6), transparent); }

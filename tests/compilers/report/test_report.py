@@ -222,7 +222,8 @@ class TestCommand:
             (("--shape", "x=1,3,16,16", "--json"), 2),
             (("--data", "absent.npz", "--json"), 3),
             (("--data", "examples.npz", "--model", "absent.onnx", "--json"), 3),
-            (("-o", "/proc/none/report.html"), 5),
+            (("-o", "absent/report.html"), 3),
+            (("-o", "model.lep"), 2),
         ],
     )
     def test_wrong_use(self, folder: Path, words: tuple[object, ...], code: int) -> None:
