@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,13 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from lepton_compilers.importers.source import read_model, source_format
+from lepton_sdk.output_file import check_output
 from lepton_sdk.program import Program
 from lepton_targets import Target, available_target
 from lepton_targets.errors import BadInputError, UsageError, nearest
 
 if TYPE_CHECKING:
     from lepton_compilers.quantize.config import QuantizationConfig
-    from lepton_sdk.bundle import Bundle, TensorSpec
+    from lepton_sdk.bundle import Bundle
 
 Array = npt.NDArray[Any]
 Report = Callable[[str], None]
@@ -53,11 +55,18 @@ def compile(
     report: called with the name of each step. Raises LeptonError with what was found and what to do.
     """
     path, chosen = Path(model), chosen_targets(target)
+    # What can't be written or signed in the end is told before the work.
+    if output is not None:
+        check_output(output, path, signing_key)
+    if signing_key is not None:
+        from lepton_sdk.bundle.signing import load_signing_key
+
+        load_signing_key(signing_key)
     content = read_model(path)
 
     from lepton_compilers.backends import backend_for
     from lepton_compilers.golden import golden_vectors
-    from lepton_compilers.pack import pack
+    from lepton_compilers.pack import pack, tensor_spec
     from lepton_sdk.bundle import ModelSource
     from lepton_sdk.samples import examples_for
 
@@ -72,12 +81,15 @@ def compile(
         explain=explain,
         report=report,
     )
+    if labels is not None:
+        check_labels(program, labels)
     artifacts = []
     for row in chosen:
         report(f"generate code for {row.name}")
         artifacts.append(backend_for(row).lower(program, row))
     report("run the reference executor")
-    samples = examples_for(_interface(program), calibration) if calibration else None
+    inputs = tuple(tensor_spec(program.tensors[name]) for name in program.function().inputs)
+    samples = examples_for(inputs, calibration) if calibration else None
     vectors = golden_vectors(program, samples, GOLDEN_VECTORS)
     options: dict[str, Any] = {
         "targets": [row.name for row in chosen],
@@ -133,6 +145,14 @@ def build_program(
         weights=weights,
         explain=explain,
     )
+    if calibration is not None and quantization is None:
+        from lepton_compilers.pack import kind
+
+        if kind(program) == "float32":
+            raise UsageError(
+                "calibration samples were given, and a float model stays float without quantising",
+                "add  --quantize int8  to make it int8, or leave  --calibration  out",
+            )
     if trainable is None:
         return program
     if not program.variables:
@@ -155,11 +175,20 @@ def chosen_targets(names: str | Sequence[str]) -> tuple[Target, ...]:
     return tuple(rows.values())
 
 
-def _interface(program: Program) -> tuple[TensorSpec, ...]:
-    from lepton_sdk.bundle import TensorSpec
+def check_labels(program: Program, labels: Sequence[str]) -> None:
+    """Raises BadInputError unless there is a name for every class that the first output tells apart.
 
-    tensors = (program.tensors[name] for name in program.function().inputs)
-    return tuple(TensorSpec(tensor.name, tensor.shape, tensor.dtype) for tensor in tensors)
+    One score alone may have one name or two (no and yes); outputs that are no row of scores any number.
+    """
+    output = program.tensors[program.function().outputs[0]]
+    scores = output.shape[-1] if output.shape else 0
+    if math.prod(output.shape[1:]) != scores:
+        return
+    if len(labels) not in ((1, 2) if scores == 1 else (scores,)):
+        raise BadInputError(
+            f"there are {len(labels)} labels, and the model's output {output.name} has {scores} scores",
+            "give a name for each, a line each, in the output's order",
+        )
 
 
 def select_trainable(program: Program, which: str | Sequence[str]) -> Program:

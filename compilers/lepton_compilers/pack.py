@@ -85,18 +85,20 @@ def kind(program: Program) -> str:
     return "float32" if types == {"float32"} else "mixed"
 
 
-def _interfaces(program: Program, vectors: tuple[Vector, ...]) -> dict[str, m.FunctionInterface]:
-    def spec(tensor: Tensor, tolerance: float | None = None) -> m.TensorSpec:
-        q = tensor.quantization
-        quantization = m.Quantization(q.scales, q.zero_point, q.axis) if q else None
-        return m.TensorSpec(tensor.name, tensor.shape, tensor.dtype, quantization, tolerance)
+def tensor_spec(tensor: Tensor, tolerance: float | None = None) -> m.TensorSpec:
+    """An input or output as the manifest states it."""
+    q = tensor.quantization
+    quantization = m.Quantization(q.scales, q.zero_point, q.axis) if q else None
+    return m.TensorSpec(tensor.name, tensor.shape, tensor.dtype, quantization, tolerance)
 
+
+def _interfaces(program: Program, vectors: tuple[Vector, ...]) -> dict[str, m.FunctionInterface]:
     result = {}
     for function in program.functions.values():
         allowed = tolerances(program, function.name, vectors)
         result[function.name] = m.FunctionInterface(
-            tuple(spec(program.tensors[n]) for n in function.inputs),
-            tuple(spec(program.tensors[n], allowed[n]) for n in function.outputs),
+            tuple(tensor_spec(program.tensors[n]) for n in function.inputs),
+            tuple(tensor_spec(program.tensors[n], allowed[n]) for n in function.outputs),
         )
     return result
 

@@ -1,10 +1,16 @@
 """The whole way through the command: model file in, bundle out, the same bytes every time."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
+from lepton_compilers import compile
 from lepton_fleet.demo.network import small_cnn
 from lepton_sdk import Session, Trainer
+from lepton_targets.errors import BadInputError, UsageError
 from support.command_line import lepton
 from support.evaluation_data import committed_kws
 
@@ -107,6 +113,12 @@ def test_an_int8_model_is_not_trainable(tmp_path):
         (("--quantize", "int8", "--calibration", "EMPTY"), 3, "calibration"),
         (("--weights", "MODEL"), 3, "as safetensors"),
         (("--shape", "image"), 2, "accepted: NAME=1,3,224,224"),
+        (("--calibration", "SAMPLES"), 2, "add  --quantize int8"),
+        (("--quantize", "int8", "--calibration", "ARRAY"), 3, "numpy.savez"),
+        (("--labels", "NAMES"), 3, "there are 3 labels, and the model's output"),
+        (("--sign", "SAMPLES"), 3, "is no unencrypted PKCS8 PEM private key"),
+        (("--sign", "ABSENT"), 3, "cannot read the key"),
+        (("--target", "nope"), 2, "unknown target 'nope'\n"),
     ],
 )
 def test_what_cannot_be_compiled_is_told(tmp_path, digits_model, arguments, code, words):
@@ -114,7 +126,10 @@ def test_what_cannot_be_compiled_is_told(tmp_path, digits_model, arguments, code
     np.savez(tmp_path / "samples.npz", image=good)
     np.savez(tmp_path / "nan.npz", image=np.where(np.arange(64).reshape(8, 8) == 9, np.nan, good))
     np.savez(tmp_path / "empty.npz", image=good[:0])
-    names = {"SAMPLES": "samples.npz", "NAN": "nan.npz", "EMPTY": "empty.npz"}
+    np.save(tmp_path / "array.npy", good)
+    (tmp_path / "names.txt").write_text("none\none\ntwo\n")
+    names = {"SAMPLES": "samples.npz", "NAN": "nan.npz", "EMPTY": "empty.npz", "ARRAY": "array.npy"}
+    names |= {"NAMES": "names.txt", "ABSENT": "absent.pem"}
     files = {key: tmp_path / name for key, name in names.items()} | {"MODEL": digits_model}
     out = tmp_path / "out.lep"
     result = lepton("compile", digits_model, "-o", out, *(files.get(a, a) for a in arguments), check=False)
@@ -132,3 +147,73 @@ def test_a_truncated_model_is_bad_input(tmp_path, digits_model):
         assert result.code == 3, result.err
         assert result.err.startswith("lepton: ")
     assert not (tmp_path / "out.lep").exists()
+
+
+def test_nothing_that_is_read_is_written_over(tmp_path, digits_model):
+    model = tmp_path / "model.onnx"
+    model.write_bytes(digits_model.read_bytes())
+    samples, names, key = tmp_path / "samples.npz", tmp_path / "names.txt", tmp_path / "key.pem"
+    np.savez(samples, image=np.zeros((4, 1, 8, 8), np.float32))
+    names.write_text("\n".join("0123456789"))
+    lepton("keygen", "-o", key)
+    (tmp_path / "link.onnx").symlink_to(model)
+    files = (model, tmp_path / "link.onnx", samples, names, key)
+    before = [file.read_bytes() for file in files]
+    options = ("--quantize", "int8", "--calibration", samples, "--labels", names, "--sign", key)
+    for file in files:
+        result = lepton("compile", model, *options, "-o", file, check=False)
+        assert result.code == 2
+        assert "which is read here" in result.err
+    assert [file.read_bytes() for file in files] == before
+
+
+def test_outputs_that_cannot_be_written_are_told_before_the_work(tmp_path, digits_model):
+    for output in (tmp_path, tmp_path / "no" / "such" / "x.lep", digits_model / "x.lep"):
+        result = lepton("compile", digits_model, "--json", "-o", output, check=False)
+        assert result.code == 3
+        assert f"cannot write {output}: " in result.json["error"]["message"]
+        with pytest.raises(BadInputError, match="cannot write"):
+            compile(digits_model, output=output)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(UsageError, match="which is read here"):
+        compile(digits_model, output=digits_model)
+
+
+def test_an_int8_model_takes_samples_in_either_numbers(tmp_path):
+    """Its golden vectors come from them, by the input's own scale where they are real numbers."""
+    quantization = Session(KWS_MODEL, engine="litert").inputs[0].quantization
+    (scale,), zero_point = quantization.scales, quantization.zero_point
+    real = (KWS_SAMPLES[:8].astype(np.float32) - zero_point) * np.float32(scale)
+    numbers = {
+        "real": {"features": real},
+        "integers": {"features": KWS_SAMPLES[:8]},
+        "stated": {"features": KWS_SAMPLES[:8], "features_scale": scale, "features_zero_point": zero_point},
+    }
+    contents = set()
+    for name, arrays in numbers.items():
+        np.savez(tmp_path / f"{name}.npz", **arrays)
+        out = tmp_path / name / "kws.lep"
+        out.parent.mkdir()
+        lepton("compile", KWS_MODEL, "--calibration", tmp_path / f"{name}.npz", "-o", out)
+        contents.add(out.read_bytes())
+    assert len(contents) == 1
+
+
+def test_targets_may_stand_apart_and_labels_name_the_outputs(tmp_path, digits_model):
+    names, out = tmp_path / "names.txt", tmp_path / "out.lep"
+    names.write_text("\n".join("0123456789"))
+    options = ("--target", " x86-64, x86-64-avx2 ,", "--labels", names)
+    summary = lepton("compile", digits_model, *options, "-o", out, "--json").json
+    assert [artifact["target"] for artifact in summary["artifacts"]] == ["x86-64", "x86-64-avx2"]
+    assert Session(out).labels == tuple("0123456789")
+
+
+def test_a_bundle_that_is_written_is_success_though_nobody_reads(tmp_path, digits_model):
+    out = tmp_path / "out.lep"
+    command = [sys.executable, "-m", "lepton_sdk.cli.main", "compile", digits_model, "-o", out, "--explain"]
+    receiving, sending = os.pipe()
+    os.close(receiving)
+    done = subprocess.run(command, stdout=sending, stderr=subprocess.PIPE, text=True)
+    os.close(sending)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert Session(out).self_test().vectors > 0
