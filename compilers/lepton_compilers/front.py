@@ -46,6 +46,7 @@ def program_from(
     from lepton_compilers.importers.source import import_model, read_model
     from lepton_compilers.integerize import integerize
     from lepton_compilers.passes.pipeline import front_half, run_passes
+    from lepton_compilers.simplify.run import simplify
 
     content = read_model(model)
     start = time.perf_counter()
@@ -58,4 +59,4 @@ def program_from(
     if explain is not None:
         count = len(program.function().operations)
         explain.append(PassRecord("integerize", time.perf_counter() - start, f"{count} operations"))
-    return program
+    return simplify(program, explain)

@@ -11,6 +11,7 @@ from lepton_compilers.importers.source import import_model
 from lepton_compilers.passes.graph import bindings, operator
 from lepton_compilers.passes.pipeline import front_half, run_passes
 from lepton_compilers.quantize.config import QuantizationConfig
+from lepton_compilers.simplify import EXACT_SIMPLIFICATIONS
 from support.onnx_networks import mobile_cnn
 
 
@@ -32,6 +33,7 @@ def test_explain_tells_every_pass_in_order() -> None:
         "check_layers",
         "quantise",
         "integerize",
+        *(apply.__name__ for apply in EXACT_SIMPLIFICATIONS),
     ]
     assert all(r.seconds >= 0 and r.change for r in records)
     changes = {r.name: r.change for r in records}
