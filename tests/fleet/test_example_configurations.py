@@ -101,3 +101,13 @@ def test_the_aggregators_file_names_every_key_and_its_default(folder: Path) -> N
         text = every if section == "broker" else uncommented("aggregator.toml", NO_DEFAULT[:4])
         named = keys(every)[section]
         assert named == known_keys(read_aggregator_config, path, text, section), section
+
+
+def test_the_files_in_the_guide_are_read(folder: Path) -> None:
+    guide = (EXAMPLES.parent / "docs" / "fleet.md").read_text()
+    device, aggregator = re.findall(r"^```toml\n(.*?)^```", guide, flags=re.MULTILINE | re.DOTALL)
+    path = folder / "guide.toml"
+    path.write_text(device)
+    assert read_device_config(path).federated is not None
+    path.write_text(aggregator)
+    assert read_aggregator_config(path).job.rounds == 3
