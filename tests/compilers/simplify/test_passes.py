@@ -88,6 +88,13 @@ def test_without_padding_any_constant_goes(bias: int) -> None:
     assert_equal_bytes(before, after)
 
 
+def test_a_convolution_in_groups_stays_whole() -> None:
+    plain = two_convolutions([0, 10_000], 1, Padding())
+    held = {**plain.tensors, "w2": constant("w2", np.ones((4, 1, 1, 1), np.int8))}
+    grouped = Program(plain.functions, held)
+    assert simplify(grouped) is grouped
+
+
 def test_an_output_keeps_its_constant_channels() -> None:
     before = two_convolutions([0, 5], 1, Padding())
     body = before.function()
