@@ -5,6 +5,7 @@ tflite.py     TFLite (int8, float, dynamic range), with cures for three faults o
 onnx.py       ONNX networks, float or between QuantizeLinear and DequantizeLinear
 shape_arithmetic.py    what ONNX exporters compute from shapes, computed once the inputs' are fixed
 explicit_padding.py    auto_pad as widths in numbers
+naming.py     the layer's name for the results that TVM leaves unnamed
 replaced.py   checks of trained weights that replace a model's own
 
 Float parameters become inputs of the function where they are to be trained.

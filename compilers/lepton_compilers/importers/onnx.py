@@ -25,7 +25,7 @@ from tvm.relax.frontend.onnx.onnx_frontend import ONNXGraphImporter
 from lepton_compilers.importers.explicit_padding import make_padding_explicit
 from lepton_compilers.importers.replaced import check_names, replacement
 from lepton_compilers.importers.shape_arithmetic import fold_shape_arithmetic
-from lepton_compilers.passes.graph import is_constant, number, value
+from lepton_compilers.passes.graph import is_constant, is_var, number, value
 from lepton_compilers.peak import checked_size
 from lepton_compilers.quiet import abandon, quiet
 from lepton_targets.errors import BadInputError, LeptonError, UnsupportedOperatorError, nearest
@@ -151,7 +151,10 @@ class _Importer(ONNXGraphImporter):  # type: ignore[misc]
             result = inputs[0]
         else:
             result = super()._convert_operator(op_name, inputs, attrs, opset)
-        if isinstance(result, tvm.ir.Call):
+        if isinstance(result, tvm.ir.Tuple):
+            return relax.Tuple([self.bb.emit(field, name_hint=name) for field in result.fields])
+        fresh = is_var(result) and not any(result is x or result == x for x in inputs)
+        if isinstance(result, tvm.ir.Call) or fresh:
             return self.bb.emit(result, name_hint=name)
         return result
 

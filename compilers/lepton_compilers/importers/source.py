@@ -49,25 +49,25 @@ def import_model(
     if source_format(content) == "tflite":
         from lepton_compilers.importers.tflite import import_tflite
 
-        return checked_extents(
+        return _checked(
             import_tflite(content, shapes=shapes or {}, trainable=trainable, weights=weights or {})
         )
     if content[:6] == b"LEPTON":
         raise BadInputError("this is a Lepton bundle, already compiled", "accepted: a TFLite or an ONNX file")
     from lepton_compilers.importers.onnx import import_onnx
 
-    return checked_extents(
-        import_onnx(content, shapes=shapes or {}, trainable=trainable, weights=weights or {})
-    )
+    return _checked(import_onnx(content, shapes=shapes or {}, trainable=trainable, weights=weights or {}))
 
 
-def checked_extents(module: Any) -> Any:
-    """The module, once every tensor in it has extents known now, above zero, and of a size to be held.
+def _checked(module: Any) -> Any:
+    """The module with its layers named, once all extents are known now, above zero and fit memory.
 
     Raises BadInputError with the first layer that has not.
     """
+    from lepton_compilers.importers.naming import name_layers
     from lepton_compilers.passes.graph import bindings, dtype, known_shape
 
+    module = name_layers(module)
     main = module["main"]
     for var in (*main.params, *(binding.var for binding in bindings(main))):
         extents = known_shape(var)

@@ -9,7 +9,7 @@ import numpy as np
 
 from lepton_compilers.integerize.chain import tensor_quantization
 from lepton_compilers.integerize.known import Array, Known, known
-from lepton_compilers.passes.graph import DEQUANTIZE, Expr, Graph, Var, dtype, operator, shape
+from lepton_compilers.passes.graph import DEQUANTIZE, Expr, Graph, Var, dtype, is_constant, operator, shape
 from lepton_sdk.program import Function, Operation, Program, Quantization, Tensor, TensorId, Variable
 from lepton_sdk.program.operations import ClampTo, Concat, MaxPool2d, Pad, Reshape, Transpose
 from lepton_sdk.program.tensors import constant
@@ -35,10 +35,17 @@ class Draft:
         for var in self.inputs:
             self._name(var, str(var.name))
         for var, name in zip(graph.results, output_names, strict=True):
+            if is_constant(var) or is_constant(graph.definition(var)):
+                raise UnsupportedOperatorError(
+                    f"output '{name}' is a constant: it does not depend on the input"
+                )
             if var not in self._names:
                 self._name(var, name)
             elif var in self.inputs:
-                raise UnsupportedOperatorError(f"output '{name}' is the input '{self._names[var]}' unchanged")
+                raise UnsupportedOperatorError(
+                    f"output '{name}' is the input '{self._names[var]}' unchanged: there is no layer to run",
+                    "export the model without this output, or with the layers that were meant to compute it",
+                )
 
     @property
     def trainable(self) -> bool:

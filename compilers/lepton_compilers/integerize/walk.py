@@ -15,13 +15,16 @@ from lepton_compilers.passes.graph import (
     CONV2D,
     MATMUL,
     MAX_POOL,
+    MULTIPLY,
     PAD,
     QUANTIZE,
     SOFTMAX,
+    SUBTRACT,
     Graph,
     Var,
     described,
     dtype,
+    is_constant,
     is_var,
     operands,
     operator,
@@ -42,6 +45,9 @@ LIMITS: Mapping[str, str] = {
     PAD: "pad fills with a constant",
 }
 """What a supported operator asks of its layer, for the message where a layer does not give it."""
+
+BINARY = (ADD, SUBTRACT, MULTIPLY)
+"""Layers whose first operand may be a constant; elsewhere it is the tensor that flows."""
 
 
 def integerize(module: Any) -> Program:
@@ -88,7 +94,7 @@ def integerize(module: Any) -> Program:
 
 def _lowered(draft: Draft, var: Var) -> Lowered | None:
     chain = read_chain(draft.graph, draft.parameters, var, draft.trainable)
-    if chain is None:
+    if chain is None or (chain.operator not in BINARY and _of_constants(chain.core)):
         return None
     if dtype(var) == "float32":
         rule = FLOAT.get(chain.operator)
@@ -100,6 +106,11 @@ def _lowered(draft: Draft, var: Var) -> Lowered | None:
         return rule(draft, chain) if rule and dtype(chain.core.args[0]) == "int8" else None
     rule = INT8.get(chain.operator)
     return (rule(draft, chain) if rule else None) or _quantised_float(draft, chain)
+
+
+def _of_constants(core: Any) -> bool:
+    """Whether what should flow through a layer is a constant."""
+    return is_constant(core) or any(map(is_constant, tuple(getattr(core, "args", ()))[:1]))
 
 
 def _quantised_float(draft: Draft, chain: Chain) -> Lowered | None:

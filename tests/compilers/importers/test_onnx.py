@@ -15,6 +15,8 @@ from onnx import helper
 
 from lepton_compilers.differentiate import differentiate
 from lepton_compilers.front import program_from
+from lepton_compilers.importers.source import import_model
+from lepton_compilers.passes.graph import bindings
 from lepton_compilers.quantize.config import QuantizationConfig
 from lepton_sdk.program.reference import Reference
 from lepton_targets.errors import BadInputError, LeptonError, UnsupportedOperatorError
@@ -386,3 +388,32 @@ def test_what_lives_at_once_has_a_bound_too() -> None:
     content = network([node], ["N", 20], ["N", 20], {})
     with pytest.raises(BadInputError, match=r"layer 'y' needs 3.0 GiB of intermediate tensors at once"):
         program_from(content, shapes={"x": (20_000_000, 20)})
+
+
+def test_every_result_is_named_after_its_node() -> None:
+    nodes = {node.name for node in onnx.load_model_from_string(mobile_cnn()).graph.node}
+    main = import_model(mobile_cnn())["main"]
+    *names, last = [str(binding.var.name) for binding in bindings(main)]
+    assert {name.split("/")[0] for name in names} <= nodes
+    # The function's results, gathered.
+    assert last == "gv"
+
+
+def test_a_refusal_names_the_node_not_a_part_of_it() -> None:
+    node = helper.make_node("Gemm", ["w", "x"], ["y"], name="head", alpha=2.0)
+    weights = {"w": normal(np.random.default_rng(0), 3, 4)}
+    with pytest.raises(UnsupportedOperatorError, match="layer 'head"):
+        program_from(network([node], [4, 2], [3, 2], weights))
+
+
+def test_outputs_and_layers_of_constants_are_refused() -> None:
+    weights = {"w": normal(np.random.default_rng(0), 1, 4), "v": normal(np.random.default_rng(1), 4, 4)}
+    nodes = [helper.make_node("Relu", ["x"], ["r"]), helper.make_node("Identity", ["w"], ["y"])]
+    with pytest.raises(UnsupportedOperatorError, match="output 'y' is a constant"):
+        program_from(network(nodes, [1, 4], [1, 4], weights))
+    nodes = [
+        helper.make_node("MatMul", ["w", "v"], ["m"], name="product"),
+        helper.make_node("Add", ["x", "m"], ["y"], name="sum"),
+    ]
+    with pytest.raises(UnsupportedOperatorError, match="layer 'product'"):
+        program_from(network(nodes, [1, 4], [1, 4], weights))
