@@ -274,3 +274,24 @@ def test_a_second_process_with_the_same_slots_is_kept_out(fleet: Fleet) -> None:
     assert first.process.poll() is None
     fleet.release("good")
     assert result_of(fleet.rollout())["confirmed"] == 1, "the first works on"
+
+
+def test_a_device_that_is_off_costs_the_release_nothing(fleet: Fleet) -> None:
+    fleet.set_up(2)
+    fleet.release("good")
+    first = fleet.rollout("--wave-timeout", "0.5", waves="1")
+    result = result_of(first)
+    assert (first.returncode, result["outcome"]) == (5, "incomplete")
+    assert (result["silent"], result["untouched"], result["resumed"]) == (1, 1, False)
+    for device in fleet.devices:
+        device.start_command()
+    again = fleet.rollout(waves="1")
+    result = result_of(again)
+    assert (again.returncode, result["error"]["type"]) == (2, "UsageError")
+    assert "--wave-timeout 0.5; --wave-timeout 40" in result["error"]["message"]
+    for _ in range(20):  # devices take a moment to start
+        result = result_of(fleet.rollout("--wave-timeout", "0.5", waves="1"))
+        if result["outcome"] != "incomplete":
+            break
+    assert (result["outcome"], result["confirmed"], result["untouched"]) == ("completed", 1, 1)
+    assert result_of(fleet.rollout())["confirmed"] == 2
