@@ -30,6 +30,7 @@ def test_help_lists_own_and_foreign_commands(lepton: Lepton) -> None:
         assert f"  {name} " in result.out
     for name in ("compile", "aggregator", "fleet", "demo"):
         assert f"  {name} " in result.out
+    assert "2 on wrong use, 3 on bad input, 4 on a failed check" in " ".join(result.out.split())
 
 
 def test_version(lepton: Lepton) -> None:
