@@ -105,7 +105,7 @@ def _groups(program: Program) -> dict[TensorId, TensorId]:
     for op in body.operations:
         layer = isinstance(op, Conv2d | DepthwiseConv2d | Dense)
         held = [n for n in (op.weight, op.bias, op.multiplier) if n] if layer else []  # type: ignore[attr-defined]
-        own = all(t[n].constant and count[n] == 1 for n in held) and _is_plain(op, t)
+        own = all(t[n].constant and count[n] == 1 for n in held) and _is_integer(op)
         ends = [*(n for n in _activations(op)), *op.outputs]
         members.update(dict.fromkeys(ends))
         if _channel_wise(op, t) and own:
@@ -124,10 +124,7 @@ def _activations(op: Operation) -> tuple[TensorId, ...]:
     return op.inputs
 
 
-def _is_plain(op: Operation, t: Tensors) -> bool:
-    """Whether a layer with weights is int8 and in one group, so that its channels can be left out."""
-    if isinstance(op, Conv2d) and t[op.weight].shape[-1] != t[op.x].shape[-1]:
-        return False
+def _is_integer(op: Operation) -> bool:
     return not isinstance(op, Conv2d | DepthwiseConv2d | Dense) or op.multiplier is not None
 
 

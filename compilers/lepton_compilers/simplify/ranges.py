@@ -71,8 +71,6 @@ def _accumulating(op: Conv2d | DepthwiseConv2d | Dense, ranges: Ranges, t: Tenso
     multiplier = t[op.multiplier].value if op.multiplier else None
     if weight is None or bias is None or multiplier is None:
         return _anything(channels)
-    if isinstance(op, Conv2d) and weight.shape[-1] != t[op.x].shape[-1]:
-        return _anything(channels)  # in groups
     low, high = (end - t[op.x].zero_point for end in ranges[op.x])
     if not isinstance(op, Dense) and op.padding:
         low, high = np.minimum(low, 0), np.maximum(high, 0)

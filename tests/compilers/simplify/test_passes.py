@@ -13,7 +13,7 @@ from lepton_compilers.simplify import EXACT_SIMPLIFICATIONS
 from lepton_compilers.simplify.fold_constant_channels import fold_constant_channels
 from lepton_compilers.simplify.run import simplify
 from lepton_sdk.program import Clamp, Function, Operation, Padding, Program, Quantization, Tensor, Variable
-from lepton_sdk.program.operations import ClampTo, Conv2d, Pad, Reshape, Table, Transpose
+from lepton_sdk.program.operations import ClampTo, Conv2d, GroupedConv2d, Pad, Reshape, Table, Transpose
 from lepton_sdk.program.reference import run
 from lepton_sdk.program.tensors import constant
 from support.programs import program_of
@@ -88,10 +88,12 @@ def test_without_padding_any_constant_goes(bias: int) -> None:
     assert_equal_bytes(before, after)
 
 
-def test_a_convolution_in_groups_stays_whole() -> None:
+def test_what_a_convolution_in_groups_reads_stays_whole() -> None:
     plain = two_convolutions([0, 10_000], 1, Padding())
-    held = {**plain.tensors, "w2": constant("w2", np.ones((4, 1, 1, 1), np.int8))}
-    grouped = Program(plain.functions, held)
+    first = plain.function().operations[0]
+    weight = constant("w2", np.ones((4, 1, 1, 1), np.int8))
+    body = Function("infer", ("x",), ("y",), (first, GroupedConv2d("h", "w2", None, "m2", "y")))
+    grouped = Program({"infer": body}, {**plain.tensors, "w2": weight})
     assert simplify(grouped) is grouped
 
 
