@@ -105,7 +105,8 @@ def application(words: Sequence[str]) -> typer.Typer:
         name="lepton",
         help="Compile networks to signed bundles; run, train, improve and roll them out on devices.",
         epilog="Exits 0 on success, 1 by a fault of Lepton, 2 on wrong use, 3 on bad input, "
-        "4 on a failed check, 5 where something is unavailable. With --json, failures are objects on stdout too.",
+        "4 on a failed check, 5 where something is unavailable. "
+        "With --json, failures are objects on stdout too.",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
