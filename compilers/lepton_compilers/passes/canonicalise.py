@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -30,7 +31,7 @@ from lepton_compilers.passes.to_nhwc import permuted
 
 
 def canonicalise(module: Any) -> Any:
-    """Global means and maxima as pools, every change of shape as reshape, no move that moves nothing.
+    """Means and maxima over axes as pools, every change of shape as reshape, no move that moves nothing.
 
     After to_nhwc, because a global pool's window is rows × columns of NHWC, and because that pass leaves
     pairs of permutes behind; before quantisation, which would otherwise give each form its own numbers.
@@ -75,14 +76,26 @@ def _clip(rewriter: Rewriter, var: Var, old: Expr) -> Expr | None:
     return None
 
 
-def _global_pool(rewriter: Rewriter, var: Var, old: Expr) -> Expr | None:
-    extents = shape(old.args[0])
-    if len(extents) != 4 or sorted(a % 4 for a in integers(old.attrs.axis)) != [1, 2]:
+def _pooled(rewriter: Rewriter, var: Var, old: Expr) -> Expr | None:
+    """A mean or maximum over adjacent axes behind the first, as a pool over the whole of them."""
+    x, extents = rewriter.mapped(old.args[0]), shape(old.args[0])
+    given = range(len(extents)) if old.attrs.axis is None else integers(old.attrs.axis)
+    axes = sorted({a % len(extents) for a in given} - ({0} if extents[:1] == (1,) else set()))
+    if not axes or axes[0] == 0 or axes != list(range(axes[0], axes[-1] + 1)):
         return None
     pool = relax.op.nn.avg_pool2d if operator(old) == "relax.mean" else relax.op.nn.max_pool2d
-    size = extents[1:3]
-    y = pool(rewriter.mapped(old.args[0]), pool_size=size, strides=size, layout="NHWC")
-    if len(shape(var)) == 4:
+    if axes == [1, 2] and len(extents) == 4:
+        size = extents[1:3]
+    else:
+        batch, kept = extents[0], math.prod(extents[1 : axes[0]])
+        pooled, inner = math.prod(extents[a] for a in axes), math.prod(extents[axes[-1] + 1 :])
+        if kept > 1:
+            x = rewriter.emit(relax.op.reshape(x, [batch, kept, pooled, inner]), f"{var.name}/axes")
+            x = rewriter.emit(permuted(x, (0, 2, 1, 3)), f"{var.name}/turned")
+        x = rewriter.emit(relax.op.reshape(x, [batch, pooled, 1, kept * inner]), f"{var.name}/map")
+        size = (pooled, 1)
+    y = pool(x, pool_size=size, strides=size, layout="NHWC")
+    if shape(var) == (extents[0], 1, 1, extents[-1]) and axes == [1, 2]:
         return y
     return relax.op.reshape(rewriter.emit(y, f"{var.name}/pool"), list(shape(var)))
 
@@ -116,6 +129,6 @@ RULES: Mapping[str, Callable[[Rewriter, Var, Expr], Expr | None]] = {
     QUANTIZE: _quantize,
     CLIP: _clip,
     AVERAGE_POOL: _average_pool,
-    "relax.mean": _global_pool,
-    "relax.max": _global_pool,
+    "relax.mean": _pooled,
+    "relax.max": _pooled,
 }

@@ -417,3 +417,25 @@ def test_outputs_and_layers_of_constants_are_refused() -> None:
     ]
     with pytest.raises(UnsupportedOperatorError, match="layer 'product'"):
         program_from(network(nodes, [1, 4], [1, 4], weights))
+
+
+@pytest.mark.parametrize(
+    ("operator", "axes", "shape"),
+    [
+        ("GlobalMaxPool", None, (1, 3, 8, 6)),
+        ("GlobalAveragePool", None, (2, 3, 8)),
+        ("ReduceMean", [1], (2, 8)),
+        ("ReduceMean", [2, 3], (2, 3, 4, 5)),
+        ("ReduceMean", [-1], (2, 3, 5)),
+        ("ReduceMean", [2], (2, 3, 4, 5)),
+        ("ReduceMean", [1], (1, 3, 4, 5)),
+    ],
+)
+def test_reductions_over_adjacent_axes(operator: str, axes: list[int] | None, shape: tuple[int, ...]) -> None:
+    node = helper.make_node(operator, ["x"], ["y"], name="reduce", **({"axes": axes} if axes else {}))
+    content = network([node], shape, [None] * len(shape), {}, opset=13)
+    assert same(content, shape) <= 1e-6
+    samples = np.random.default_rng(0).normal(size=(8, *shape[1:])).astype(np.float32)
+    int8 = program_from(content, quantization=QuantizationConfig(), calibration={"x": samples})
+    (found,) = Reference(int8).run([samples[: shape[0]]])
+    assert np.abs(found - evaluate(content, samples[: shape[0]])).max() <= 0.05
