@@ -23,6 +23,7 @@ from tvm import relax
 from tvm.relax.frontend.onnx.onnx_frontend import ONNXGraphImporter
 
 from lepton_compilers.importers.explicit_padding import make_padding_explicit
+from lepton_compilers.importers.limits import ONNX_LIMITS, listed
 from lepton_compilers.importers.replaced import check_names, replacement
 from lepton_compilers.importers.shape_arithmetic import fold_shape_arithmetic
 from lepton_compilers.passes.graph import is_constant, is_var, number, value
@@ -255,7 +256,7 @@ def _check_operators(graph: Any, trainable: bool) -> None:
         raise UnsupportedOperatorError(
             f"the ONNX model has {len(unsupported)} unsupported operator{plural}",
             *unsupported,
-            f"supported: {', '.join(SUPPORTED)}",
+            f"supported: {listed(SUPPORTED, ONNX_LIMITS)}",
         )
     normed = [f"layer '{n.name}'" for n in graph.node if n.op_type == "BatchNormalization"]
     if trainable and normed:

@@ -21,6 +21,7 @@ from tvm import relax
 from tvm.relax.frontend.tflite import from_tflite
 from tvm.relax.frontend.tflite.tflite_frontend import OperatorConverter, get_pad_value
 
+from lepton_compilers.importers.limits import TFLITE_LIMITS, listed
 from lepton_compilers.importers.replaced import check_names, replacement
 from lepton_compilers.quiet import abandon, quiet
 from lepton_targets.errors import BadInputError, LeptonError, UnsupportedOperatorError, nearest
@@ -143,7 +144,7 @@ class _Converter(OperatorConverter):  # type: ignore[misc]
                 f"the TFLite model has {len(unsupported)} unsupported operator"
                 + ("s" if len(unsupported) > 1 else ""),
                 *unsupported,
-                f"supported: {', '.join(SUPPORTED)}",
+                f"supported: {listed(SUPPORTED, TFLITE_LIMITS)}",
             )
         for op in operators:
             if self.get_op_code_str(op) in WEIGHTED:

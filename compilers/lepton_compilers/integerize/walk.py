@@ -87,7 +87,8 @@ def integerize(module: Any) -> Program:
             f"the model has {len(unsupported)} layer{'s' if len(unsupported) > 1 else ''} with no operation",
             *reversed(unsupported),
             *(LIMITS[name] for name in refused if name in LIMITS),
-            f"supported: {', '.join(sorted(_short(name) for name in FLOAT))}",
+            f"layers of other forms are supported: {', '.join(sorted(_short(name) for name in FLOAT))}",
+            "each with its limits: docs/operators.md",
         )
     return checked_memory(draft.program([op for step in reversed(steps) for op in step]))
 

@@ -1,0 +1,61 @@
+"""docs/operators.md says what the importers' tables say.
+
+To rewrite it:  python tests/compilers/importers/test_supported_operators.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from lepton_compilers.importers import onnx, tflite
+from lepton_compilers.importers.limits import ONNX_LIMITS, TFLITE_LIMITS, listed
+
+PAGE = Path(__file__).parents[3] / "docs" / "operators.md"
+
+
+def _table(operators: Iterable[str], limits: Mapping[str, str]) -> list[str]:
+    rows = [f"| {name} | {limits.get(name, '')} |" for name in sorted(operators)]
+    return ["| operator | limits |", "|---|---|", *rows, ""]
+
+
+def page() -> str:
+    """The whole page."""
+    shape_arithmetic = ", ".join(onnx.SHAPE_ARITHMETIC)
+    lines = [
+        "# Operators that models may have",
+        "",
+        "Written from the compiler's tables (tests/compilers/importers/test_supported_operators.py).",
+        "A model with any other operator is refused with the name of every layer that has one.",
+        "",
+        "## ONNX",
+        "",
+        f"Opset {onnx.OLDEST_OPSET} or later, one file, float32 inputs, shapes fixed by the file or by"
+        " `--shape`.",
+        f"{shape_arithmetic} are accepted too where they compute shapes.",
+        "",
+        *_table(onnx.SUPPORTED, ONNX_LIMITS),
+        "## TFLite",
+        "",
+        "One subgraph; float32, int8, or float with int8 weights.",
+        "",
+        *_table(tflite.SUPPORTED, TFLITE_LIMITS),
+    ]
+    return "\n".join(lines)
+
+
+def test_the_page_is_current() -> None:
+    assert PAGE.read_text(encoding="utf-8") == page(), f"rewrite it:  python {Path(__file__).name}"
+
+
+def test_limits_are_of_supported_operators() -> None:
+    assert set(ONNX_LIMITS) <= set(onnx.SUPPORTED)
+    assert set(TFLITE_LIMITS) <= set(tflite.SUPPORTED)
+
+
+def test_a_list_names_limits_beside_operators() -> None:
+    assert listed(["Add", "Softmax"], ONNX_LIMITS) == "Add, Softmax (last axis)"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
