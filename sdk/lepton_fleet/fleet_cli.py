@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import signal
 import sys
@@ -16,7 +17,9 @@ import typer
 from lepton_sdk.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
+    from lepton_fleet.home import FleetHome
     from lepton_fleet.rollout_start import Beginning
+    from lepton_sdk.wire.mqtt import MqttTransport
 
 fleet = typer.Typer(no_args_is_help=True, help="Publish releases and roll them out to devices.")
 
@@ -161,7 +164,6 @@ def rollout(
     from lepton_fleet.rollout_plan import RolloutPolicy, Share
     from lepton_fleet.rollout_start import begin_or_resume
     from lepton_sdk.agent.record import ProbationPolicy
-    from lepton_sdk.wire.mqtt import MqttTransport
 
     opened = FleetHome(home)
     shares = tuple(Share.parse(text.strip()) for text in waves.split(","))
@@ -180,12 +182,10 @@ def rollout(
         else:
             _print_beginning(beginning)
         return
-    settings = opened.settings
-    host, port = (settings.host, settings.port) if broker is None else _address(broker)
     with opened.lock("rollouts"):
         began = time.monotonic()
         beginning = begin_or_resume(opened, number, allowed, policy, given=given)
-        transport = MqttTransport(host, port)
+        transport = _transport(opened, broker)
         if not as_json:
             _print_beginning(beginning)
         driver = RolloutDriver(
@@ -225,13 +225,11 @@ def serve(
     roll-out finishes its download then."""
     from lepton_fleet.blocks import BlockServer
     from lepton_fleet.home import FleetHome
-    from lepton_sdk.wire.mqtt import MqttTransport
 
     opened = FleetHome(home)
-    settings = opened.settings
-    host, port = (settings.host, settings.port) if broker is None else _address(broker)
-    transport = MqttTransport(host, port)
-    server = BlockServer(transport, opened.server(), opened.blobs, settings.tenant, opened.allow(allow))
+    transport = _transport(opened, broker)
+    tenant = opened.settings.tenant
+    server = BlockServer(transport, opened.server(), opened.blobs, tenant, opened.allow(allow))
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
@@ -240,10 +238,19 @@ def serve(
     if as_json:
         print_json({"event": "ready", "releases": opened.highest_counter()})
     else:
-        print(f"serving the files of {opened.highest_counter()} releases at {host}:{port}")
+        print(f"serving the files of {opened.highest_counter()} releases")
     sys.stdout.flush()
     stopped.wait()
     transport.close()
+
+
+def _transport(home: FleetHome, address: str | None) -> MqttTransport:
+    """To the broker of the settings, with their TLS and user; `address` replaces host and port."""
+    broker = home.broker
+    if address is not None:
+        host, port = _address(address)
+        broker = dataclasses.replace(broker, host=host, port=port)
+    return broker.transport("")
 
 
 def _was_given(context: typer.Context, parameter: str) -> bool:

@@ -1,6 +1,6 @@
 """The fleet's folder on the server: settings, key, published releases, and where roll-outs stand.
 
-HOME/fleet.toml               tenant, broker, server key, folder of allowed device keys
+HOME/fleet.toml               tenant, server key, folder of allowed device keys; [broker] as everywhere
 HOME/server.pem               signs wishes and blocks; devices hold its public half
 HOME/blobs/SHA256             files that devices download
 HOME/releases/N.release       signed statements; N is the counter
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,11 +24,10 @@ from lepton_sdk.agent.shadow import ReleaseStatement
 from lepton_sdk.durable import write_durably
 from lepton_sdk.folder_lock import FolderLock
 from lepton_sdk.wire.codec import decode
+from lepton_sdk.wire.configuration import Broker, read_broker, read_configuration
 from lepton_sdk.wire.identity import AllowList, Identity, PublicKey
 from lepton_sdk.wire.topics import check_name
-from lepton_targets.errors import BadInputError, UnavailableError, UsageError, nearest
-
-KEYS = ("tenant", "server_key", "allow", "broker")
+from lepton_targets.errors import BadInputError, UnavailableError, UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +47,11 @@ class FleetSettings:
 
 
 class FleetHome:
-    """The folder, opened. Raises UnavailableError (none there) or BadInputError (settings malformed)."""
+    """The folder, opened. Raises UnavailableError (none there) or UsageError (settings malformed)."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.settings = _settings(folder / "fleet.toml")
+        self.settings, self.broker = _settings(folder / "fleet.toml")
         self.blobs = BlobFolder(folder / "blobs")
 
     @classmethod
@@ -149,28 +147,18 @@ class FleetHome:
             lock.release()
 
 
-def _settings(path: Path) -> FleetSettings:
-    try:
-        fields = tomllib.loads(path.read_text())
-    except FileNotFoundError as error:
-        raise UnavailableError(
-            f"{path.parent} is no fleet's folder", "make one:  lepton fleet init DIR"
-        ) from error
-    except (OSError, ValueError) as error:
-        raise BadInputError(f"{path} can't be read as TOML: {error}") from error
-    for key in fields.keys() - set(KEYS):
-        raise BadInputError(f"{path}: unknown key {key}{nearest(key, KEYS)}")
-    broker = fields.pop("broker", {})
-    if not isinstance(broker, dict):
-        raise BadInputError(f"{path}: broker is {broker!r}; a table with host and port is accepted")
-    values = {**fields, **broker}
-    defaults = FleetSettings()
-    for key, value in values.items():
-        if not hasattr(defaults, key):
-            raise BadInputError(f"{path}: unknown key broker.{key}{nearest(key, ('host', 'port'))}")
-        wanted = type(getattr(defaults, key))
-        if type(value) is not wanted:
-            raise BadInputError(f"{path}: {key} is {value!r}; {wanted.__name__} is accepted")
-    settings = FleetSettings(**values)
+def _settings(path: Path) -> tuple[FleetSettings, Broker]:
+    if not path.exists():
+        raise UnavailableError(f"{path.parent} is no fleet's folder", "make one:  lepton fleet init DIR")
+    whole, defaults = read_configuration(path), FleetSettings()
+    broker = read_broker(whole.section("broker"))
+    settings = FleetSettings(
+        whole.text("tenant", defaults.tenant),
+        whole.text("server_key", defaults.server_key),
+        whole.text("allow", defaults.allow),
+        broker.host,
+        broker.port,
+    )
+    whole.finish()
     check_name(settings.tenant, "tenant")
-    return settings
+    return settings, broker

@@ -76,7 +76,7 @@ def test_a_fleets_folder_is_made_once_and_never_twice(tmp_path: Path, home: Flee
 )
 def test_wrong_settings_are_named(home: FleetHome, text: str, match: str) -> None:
     (home.folder / "fleet.toml").write_text(text)
-    with pytest.raises(BadInputError, match=match):
+    with pytest.raises(UsageError, match=match):
         FleetHome(home.folder)
 
 
@@ -115,3 +115,13 @@ def test_the_command_enrols_and_init_says_how_to_go_on(tmp_path: Path) -> None:
     assert done.json == {"enrolled": [{"device": device, "key": f"here/devices/{device}.pub.pem"}]}
     refused = lepton("fleet", "enrol", "device.pem", "--home", "here", "--json", cwd=tmp_path, check=False)
     assert refused.code == 3
+
+
+def test_the_broker_of_the_settings_may_want_a_password_and_tls(tmp_path: Path) -> None:
+    home = FleetHome.create(tmp_path / "fleet", FleetSettings())
+    broker = '[broker]\nhost = "b"\nport = 8883\nusername = "server"\npassword_file = "secret"\nauthority = "ca.pem"\n'
+    (home.folder / "fleet.toml").write_text(broker)
+    found = FleetHome(home.folder).broker
+    assert (found.host, found.port, found.username) == ("b", 8883, "server")
+    assert found.password_file == home.folder / "secret"
+    assert found.tls is not None
