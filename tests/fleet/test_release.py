@@ -119,7 +119,8 @@ def test_the_command_enrols_and_init_says_how_to_go_on(tmp_path: Path) -> None:
 
 def test_the_broker_of_the_settings_may_want_a_password_and_tls(tmp_path: Path) -> None:
     home = FleetHome.create(tmp_path / "fleet", FleetSettings())
-    broker = '[broker]\nhost = "b"\nport = 8883\nusername = "server"\npassword_file = "secret"\nauthority = "ca.pem"\n'
+    secrets = 'username = "server"\npassword_file = "secret"\nauthority = "ca.pem"\n'
+    broker = f'[broker]\nhost = "b"\nport = 8883\n{secrets}'
     (home.folder / "fleet.toml").write_text(broker)
     found = FleetHome(home.folder).broker
     assert (found.host, found.port, found.username) == ("b", 8883, "server")
