@@ -2,6 +2,7 @@
 
     importers/     TFLite, ONNX → a Relax module; passes/ tidy it, one file a pass, pipeline.py is the list
     quantize/      calibration and quantisation of float networks; integerize/ → an exact Program
+    simplify/      rewrites of the Program that change no byte; report/: `lepton report`
     differentiate.py   the training functions, by reverse mode over the Program's operations
     backends/      Program → code for one kind of target; kernels/ are the headers that code is made of
     golden.py, pack.py   proofs, then everything into a bundle; compile.py goes the whole way; cli.py
