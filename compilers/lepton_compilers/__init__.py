@@ -5,7 +5,7 @@
     simplify/      rewrites of the Program that change no byte; report/: `lepton report`
     differentiate.py   the training functions, by reverse mode over the Program's operations
     backends/      Program → code for one kind of target; kernels/ are the headers that code is made of
-    golden.py, pack.py   proofs, then everything into a bundle; compile.py goes the whole way; cli.py
+    golden.py, pack.py   proofs, then everything into a bundle; compilation.py goes the whole way
 
 TVM is imported when a model is compiled, not when this package is.
 """
@@ -16,10 +16,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lepton_compilers.compile import compile
+    from lepton_compilers.compilation import compile
     from lepton_compilers.quantize.config import QuantizationConfig
 
-_HOMES = {"compile": "lepton_compilers.compile", "QuantizationConfig": "lepton_compilers.quantize.config"}
+_HOMES = {"compile": "lepton_compilers.compilation", "QuantizationConfig": "lepton_compilers.quantize.config"}
 
 __all__ = ["QuantizationConfig", "compile"]
 
@@ -27,7 +27,4 @@ __all__ = ["QuantizationConfig", "compile"]
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'lepton_compilers' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
-    # The submodule `compile` would hide the function of the same name once it is imported.
-    globals()[name] = value
-    return value
+    return getattr(importlib.import_module(_HOMES[name]), name)

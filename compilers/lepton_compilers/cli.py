@@ -86,7 +86,7 @@ def compile_command(
 
         load_signing_key(sign)
     import_tvm_alone()
-    from lepton_compilers.compile import build_program, chosen_targets, compile
+    from lepton_compilers.compilation import build_program, chosen_targets, compile
     from lepton_compilers.importers.source import read_model, source_format
     from lepton_compilers.quantize.config import QuantizationConfig
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from lepton_compilers.compile import select_trainable
+from lepton_compilers.compilation import select_trainable
 from lepton_compilers.differentiate import BACKWARD, differentiate
 from lepton_sdk.program import Clamp, Function, Program, serialize
 from lepton_sdk.program.operations import Conv2d, Dense, Reshape, Softmax

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 
-from lepton_compilers.compile import compile
+from lepton_compilers.compilation import compile
 from lepton_fleet.demo.digits import Examples, load_digits
 from lepton_fleet.demo.network import small_cnn
 from lepton_sdk import Session, Trainer

@@ -87,7 +87,7 @@ def _source(bundle: Bundle, model: Path, weights: Path | None, shapes: Any) -> F
     from lepton_sdk.source_parameters import load
 
     import_tvm_alone()
-    from lepton_compilers.compile import build_program
+    from lepton_compilers.compilation import build_program
     from lepton_compilers.importers.source import read_model
 
     content = read_model(model)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lepton_compilers.compile import build_program, compile
+from lepton_compilers.compilation import build_program, compile
 from lepton_compilers.quantize.config import QuantizationConfig
 from lepton_compilers.report.fidelity import float_twins, measure
 from lepton_compilers.report.page import page

@@ -26,6 +26,12 @@ def digits_model(tmp_path_factory):
     return path
 
 
+def test_the_public_function_is_no_module_whatever_was_imported_before():
+    import lepton_compilers.compilation
+
+    assert lepton_compilers.compile is lepton_compilers.compilation.compile
+
+
 def test_two_processes_in_two_folders_write_the_same_bytes(tmp_path, digits_model):
     calibration = tmp_path / "samples.npz"
     np.savez(calibration, image=np.random.default_rng(0).random((8, 1, 8, 8), np.float32))
