@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from lepton_compilers.report.structure import (
 )
 from lepton_sdk.bundle import TensorSpec
 from lepton_sdk.evaluate import run_examples, scores
+from lepton_sdk.metrics import class_count
 from lepton_sdk.program import Program
 from lepton_sdk.samples import examples_for, labels_of
 from lepton_targets.errors import BadInputError
@@ -104,7 +106,8 @@ def build(
     if session is not None and arrays is not None:
         limit = max_examples or (WITH_SOURCE if source else None)
         examples = examples_for(session.inputs, arrays)
-        labels = labels_of(arrays, len(next(iter(examples.values()))))
+        n_classes = class_count(math.prod(session.outputs[0].shape[1:]))
+        labels = labels_of(arrays, len(next(iter(examples.values()))), n_classes)
         examples = _first(examples, limit)
         ranked = scores(session, run_examples(session, examples))
         float_scores = None

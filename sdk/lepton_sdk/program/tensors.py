@@ -51,11 +51,6 @@ class Padding:
     right: int = 0
 
     @classmethod
-    def none(cls) -> Padding:
-        """No padding."""
-        return cls()
-
-    @classmethod
     def same(
         cls,
         size: tuple[int, int],
