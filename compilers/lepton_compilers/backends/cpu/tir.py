@@ -9,7 +9,7 @@ from typing import Any
 from lepton_compilers.backends.cpu.plan import Call, Place, Plan, Space
 from lepton_targets.errors import MissingExtraError
 
-HEADER_ORDER = ("portable.h", "elementwise.h", "training_portable.h", "avx512vnni.h")
+HEADER_ORDER = ("portable.h", "mathematics.h", "elementwise.h", "training_portable.h", "avx512vnni.h")
 """A header may use what stands in earlier ones."""
 
 _PROLOGUE = ("#include", "#define TVM_EXPORTS", "void* __tvm_ffi__library_ctx", "// tvm target")
