@@ -13,6 +13,7 @@ class Isa(enum.StrEnum):
     PORTABLE = "portable"
     AVX2 = "avx2"
     AVX512_VNNI = "avx512vnni"
+    AVX512_VBMI = "avx512vbmi"
     NEON = "neon"
     NEON_DOTPROD = "neon_dotprod"
     NEON_I8MM = "neon_i8mm"
@@ -44,6 +45,7 @@ class Cpu(Record):
 
 _AVX2 = ("avx2", "fma", "bmi2")
 _VNNI = (*_AVX2, "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni")
+_VBMI = (*_VNNI, "avx512vbmi", "avx512_vbmi2", "avx512ifma", "avx512_bitalg", "avx512_vpopcntdq")
 
 CPUS: tuple[Cpu, ...] = (
     Cpu(
@@ -82,6 +84,18 @@ CPUS: tuple[Cpu, ...] = (
         zig="x86_64-linux-gnu",
         mcpu="cascadelake",
         features=_VNNI,
+    ),
+    Cpu(
+        "x86-64-avx512vbmi",
+        "x86-64 with AVX-512 VNNI and VBMI, Intel since Ice Lake, AMD since Zen 4",
+        machine="x86_64",
+        isa=Isa.AVX512_VBMI,
+        vector_bytes=64,
+        l1_kib=32,
+        l2_kib=1024,
+        zig="x86_64-linux-gnu",
+        mcpu="icelake_server",
+        features=_VBMI,
     ),
     Cpu(
         "aarch64",

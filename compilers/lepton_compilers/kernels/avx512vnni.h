@@ -20,11 +20,45 @@ LEPTON_KERNEL __m512i broadcast4(const uint8_t *p) {
 
 /* ---- from accumulators to bytes ---- */
 
+/* What becomes of a sum: u8 bytes, and where `adds` a residual of y's layout is added to them, as add_u8 does.
+ * apart: bytes from y to the residual; by_sum, by_residual, shift, base: add_u8's ma, mb, shift and base. */
+typedef struct {
+  int zy, lo, hi, wide;
+  int adds;
+  intptr_t apart;
+  int base, by_sum, by_residual, shift, sum_zy, sum_lo, sum_hi;
+} lepton_finish;
+
+LEPTON_KERNEL lepton_finish plain_finish(const int zy, const int lo, const int hi, const int wide) {
+  const lepton_finish finish = {.zy = zy, .lo = lo, .hi = hi, .wide = wide};
+  return finish;
+}
+
 LEPTON_KERNEL __m512i requantise_lanes(const __m512i sum, const __m512 multiplier, const int wide) {
   __m512 product = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), multiplier);
   /* Too large becomes INT_MIN when converted; too small does as well, and saturates as it should. */
   if (wide) product = _mm512_min_ps(product, _mm512_set1_ps(1048576.0f));
   return _mm512_cvtps_epi32(product);
+}
+
+/* The addition before its zero point: both operands in u8 numbers, q before the convolution's own clamp. */
+LEPTON_KERNEL __m512i add_residual(const __m512i q, const uint8_t *residual, const lepton_finish f) {
+  __m512i v = f.zy ? _mm512_add_epi32(q, _mm512_set1_epi32(f.zy)) : q;
+  v = _mm512_min_epi32(_mm512_max_epi32(v, _mm512_set1_epi32(f.lo)), _mm512_set1_epi32(f.hi));
+  const __m512i other = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)residual));
+  __m512i sum = _mm512_add_epi32(_mm512_mullo_epi32(other, _mm512_set1_epi32(f.by_residual)), _mm512_set1_epi32(f.base));
+  sum = _mm512_add_epi32(sum, _mm512_mullo_epi32(v, _mm512_set1_epi32(f.by_sum)));
+  return _mm512_srai_epi32(sum, (unsigned)f.shift);
+}
+
+#define ADDITION_PARAMETERS \
+  const int base, const int by_sum, const int by_residual, const int shift, const int sum_zy, const int sum_lo, const int sum_hi
+#define ADDITION_ARGUMENTS base, by_sum, by_residual, shift, sum_zy, sum_lo, sum_hi
+
+LEPTON_KERNEL lepton_finish adding_finish(const uint8_t *y, const uint8_t *residual, const int zy, const int lo,
+                                          const int hi, const int wide, ADDITION_PARAMETERS) {
+  const lepton_finish finish = {zy, lo, hi, wide, 1, (intptr_t)residual - (intptr_t)y, ADDITION_ARGUMENTS};
+  return finish;
 }
 
 /* Up to 4 pixels of 16 channels, plus zy, saturated to u8 and clamped; n pixels are stored. */
@@ -53,15 +87,29 @@ LEPTON_KERNEL void store_pixels(uint8_t *y, const __m512i p0, const __m512i p1, 
 
 /* n pixels whose sums stand `step` apart */
 LEPTON_KERNEL void requantise_pixels(uint8_t *y, const __m512i *sums, const int step, const int n, const float *m,
-                                     const int zy, const int lo, const int hi, const int wide) {
+                                     const lepton_finish f) {
   const __m512 multiplier = _mm512_loadu_ps(m);
   LEPTON_UNROLL for (int p = 0; p < n; p += 4) {
     __m512i q[4];
     LEPTON_UNROLL for (int k = 0; k < 4; k++) {
-      q[k] = p + k < n ? requantise_lanes(sums[(p + k) * step], multiplier, wide) : _mm512_setzero_si512();
+      q[k] = p + k < n ? requantise_lanes(sums[(p + k) * step], multiplier, f.wide) : _mm512_setzero_si512();
+      if (f.adds && p + k < n) q[k] = add_residual(q[k], (const uint8_t *)((intptr_t)y + f.apart) + (p + k) * 16, f);
     }
-    store_pixels(y + p * 16, q[0], q[1], q[2], q[3], n - p, zy, lo, hi);
+    if (f.adds) {
+      store_pixels(y + p * 16, q[0], q[1], q[2], q[3], n - p, f.sum_zy, f.sum_lo, f.sum_hi);
+    } else {
+      store_pixels(y + p * 16, q[0], q[1], q[2], q[3], n - p, f.zy, f.lo, f.hi);
+    }
   }
+}
+
+/* A share of the weights that come next, on their way into the second-level cache while this tile computes. */
+LEPTON_KERNEL void prefetch_lines(const int8_t *from, const int lines) {
+  LEPTON_UNROLL for (int i = 0; i < lines; i++) _mm_prefetch((const char *)from + i * 64, _MM_HINT_T1);
+}
+/* Lines that each of `steps` parts of a panel fetches of the next one; 0 where all weights stay in the cache. */
+LEPTON_KERNEL int prefetch_share(const ptrdiff_t panel_bytes, const ptrdiff_t all_bytes, const int steps) {
+  return all_bytes > 131072 ? (int)((panel_bytes / 64 + steps - 1) / steps) : 0;
 }
 
 /* ---- layout ---- */
@@ -117,68 +165,92 @@ LEPTON_KERNEL void pad_rows_u8(uint8_t *restrict x, uint8_t *restrict y, const i
   __builtin_memset(y + (ptrdiff_t)(top + h - 1) * wide + left + row, value, (size_t)(right + bottom * wide));
 }
 
-/* ---- 1 x 1 convolution, stride 1 ---- */
+/* ---- 1 x 1 convolution ---- */
 
-/* weights of a panel of nv blocks: [k4][nv][16][4]; groups: ceil(input channels / 4) */
-LEPTON_KERNEL void pointwise_tile(const uint8_t *x, const int pixels, const int groups, const int8_t *weight,
-                                  const int32_t *bias, const float *m, uint8_t *y, const int mr, const int nv,
-                                  const int zy, const int lo, const int hi, const int wide) {
+/* pixel, block: bytes between pixels and between blocks of 16 input channels; weights of a panel of nv blocks:
+ * [k4][nv][16][4]; groups: ceil(input channels / 4); next, lines: what to prefetch a block of input channels. */
+LEPTON_KERNEL void pointwise_tile(const uint8_t *x, const int pixel, const ptrdiff_t block, const int groups,
+                                  const int8_t *weight, const int32_t *bias, const float *m, uint8_t *y,
+                                  const ptrdiff_t y_block, const int mr, const int nv, const int8_t *next,
+                                  const int lines, const lepton_finish finish) {
   __m512i sum[28];
   LEPTON_UNROLL for (int v = 0; v < nv; v++) {
     const __m512i start = load512(bias + 16 * v);
     LEPTON_UNROLL for (int p = 0; p < mr; p++) sum[p * nv + v] = start;
   }
-  LEPTON_LOOP for (int block = 0; block < groups / 4; block++) {
+  LEPTON_LOOP for (int b = 0; b < groups / 4; b++) {
+    prefetch_lines(next + (ptrdiff_t)b * lines * 64, lines);
     LEPTON_UNROLL for (int g = 0; g < 4; g++) {
       __m512i by[4];
       LEPTON_UNROLL for (int v = 0; v < nv; v++) by[v] = load512(weight + (g * nv + v) * 64);
       LEPTON_UNROLL for (int p = 0; p < mr; p++) {
-        const __m512i four = broadcast4(x + p * 16 + g * 4);
+        const __m512i four = broadcast4(x + p * pixel + g * 4);
         LEPTON_UNROLL for (int v = 0; v < nv; v++) sum[p * nv + v] = _mm512_dpbusd_epi32(sum[p * nv + v], four, by[v]);
       }
     }
-    x += (ptrdiff_t)pixels * 16;
+    x += block;
     weight += 4 * nv * 64;
   }
   LEPTON_UNROLL for (int g = 0; g < groups % 4; g++) {
     LEPTON_UNROLL for (int p = 0; p < mr; p++) {
-      const __m512i four = broadcast4(x + p * 16 + g * 4);
+      const __m512i four = broadcast4(x + p * pixel + g * 4);
       LEPTON_UNROLL for (int v = 0; v < nv; v++)
         sum[p * nv + v] = _mm512_dpbusd_epi32(sum[p * nv + v], four, load512(weight + (g * nv + v) * 64));
     }
   }
   LEPTON_UNROLL for (int v = 0; v < nv; v++)
-    requantise_pixels(y + (ptrdiff_t)v * pixels * 16, sum + v, nv, mr, m + 16 * v, zy, lo, hi, wide);
+    requantise_pixels(y + v * y_block, sum + v, nv, mr, m + 16 * v, finish);
 }
 
 LEPTON_KERNEL void pointwise_panel(const uint8_t *x, const int pixels, const int groups, const int8_t *weight,
                                    const int32_t *bias, const float *m, uint8_t *y, const int mr, const int nv,
-                                   const int zy, const int lo, const int hi, const int wide) {
-  LEPTON_LOOP for (int p = 0; p < pixels / mr * mr; p += mr)
-    pointwise_tile(x + (ptrdiff_t)p * 16, pixels, groups, weight, bias, m, y + (ptrdiff_t)p * 16, mr, nv, zy, lo, hi,
-                   wide);
+                                   const int lines, const lepton_finish finish) {
+  const int8_t *next = weight + (ptrdiff_t)groups * nv * 64;
+  const ptrdiff_t block = (ptrdiff_t)pixels * 16;
+  LEPTON_LOOP for (int p = 0; p < pixels / mr * mr; p += mr) {
+    pointwise_tile(x + (ptrdiff_t)p * 16, 16, block, groups, weight, bias, m, y + (ptrdiff_t)p * 16, block, mr, nv, next,
+                   lines, finish);
+    next += (ptrdiff_t)(groups / 4) * lines * 64;
+  }
   if (pixels % mr) {
-    const int p = pixels / mr * mr;
-    pointwise_tile(x + (ptrdiff_t)p * 16, pixels, groups, weight, bias, m, y + (ptrdiff_t)p * 16, pixels % mr, nv, zy,
-                   lo, hi, wide);
+    const ptrdiff_t p = pixels / mr * mr;
+    pointwise_tile(x + p * 16, 16, block, groups, weight, bias, m, y + p * 16, block, pixels % mr, nv, next, lines,
+                   finish);
   }
 }
 
-LEPTON_KERNEL void pointwise_u8(uint8_t *restrict x, uint8_t *restrict w_, uint8_t *restrict b_, uint8_t *restrict m_,
-                                uint8_t *restrict y, const int pixels, const int c, const int o, const int mr,
-                                const int nv, const int zy, const int lo, const int hi, const int wide) {
+LEPTON_KERNEL void pointwise_map(const uint8_t *x, const uint8_t *w_, const uint8_t *b_, const uint8_t *m_, uint8_t *y,
+                                 const int pixels, const int c, const int o, const int mr, const int nv,
+                                 const lepton_finish finish) {
   const int8_t *weight = (const int8_t *)w_;
   const int32_t *bias = (const int32_t *)b_;
   const float *m = (const float *)m_;
-  const int groups = (c + 3) / 4, blocks = (o + 15) / 16;
+  const int groups = (c + 3) / 4, blocks = (o + 15) / 16, tiles = (pixels + mr - 1) / mr;
+  const int lines = prefetch_share((ptrdiff_t)groups * nv * 64, (ptrdiff_t)groups * blocks * 64,
+                                   tiles * LEPTON_MAX(groups / 4, 1));
   LEPTON_LOOP for (int v = 0; v < blocks / nv * nv; v += nv)
     pointwise_panel(x, pixels, groups, weight + (ptrdiff_t)v * groups * 64, bias + v * 16, m + v * 16,
-                    y + (ptrdiff_t)v * pixels * 16, mr, nv, zy, lo, hi, wide);
+                    y + (ptrdiff_t)v * pixels * 16, mr, nv, lines, finish);
   if (blocks % nv) {
     const int v = blocks / nv * nv;
     pointwise_panel(x, pixels, groups, weight + (ptrdiff_t)v * groups * 64, bias + v * 16, m + v * 16,
-                    y + (ptrdiff_t)v * pixels * 16, mr, blocks % nv, zy, lo, hi, wide);
+                    y + (ptrdiff_t)v * pixels * 16, mr, blocks % nv, 0, finish);
   }
+}
+
+LEPTON_KERNEL void pointwise_u8(uint8_t *restrict x, uint8_t *restrict weight, uint8_t *restrict bias,
+                                uint8_t *restrict m, uint8_t *restrict y, const int pixels, const int c, const int o,
+                                const int mr, const int nv, const int zy, const int lo, const int hi, const int wide) {
+  pointwise_map(x, weight, bias, m, y, pixels, c, o, mr, nv, plain_finish(zy, lo, hi, wide));
+}
+
+/* and a residual; the last seven arguments: those of the addition */
+LEPTON_KERNEL void pointwise_add_u8(uint8_t *x, uint8_t *restrict weight, uint8_t *restrict bias, uint8_t *restrict m,
+                                    uint8_t *residual, uint8_t *y, const int pixels, const int c, const int o,
+                                    const int mr, const int nv, const int zy, const int lo, const int hi,
+                                    const int wide, ADDITION_PARAMETERS) {
+  pointwise_map(x, weight, bias, m, y, pixels, c, o, mr, nv,
+                adding_finish(y, residual, zy, lo, hi, wide, ADDITION_ARGUMENTS));
 }
 
 /* ---- 3 x 3 convolution, stride 1 or 2, borders skipped: zx is -128 or there is no border ---- */
@@ -188,8 +260,8 @@ LEPTON_KERNEL void pointwise_u8(uint8_t *restrict x, uint8_t *restrict w_, uint8
 LEPTON_KERNEL void conv3x3_tile(const uint8_t *x, const int row, const int block, const int groups,
                                 const int8_t *weight, const int32_t *bias, const float *m, uint8_t *y,
                                 const int y_block, const int mr, const int nv, const int stride, const int ky0,
-                                const int ky1, const int first, const int valid, const int zy, const int lo,
-                                const int hi, const int wide) {
+                                const int ky1, const int first, const int valid, const int8_t *next, const int lines,
+                                const lepton_finish finish) {
   __m512i sum[28];
   LEPTON_UNROLL for (int v = 0; v < nv; v++) {
     const __m512i start = load512(bias + 16 * v);
@@ -198,6 +270,8 @@ LEPTON_KERNEL void conv3x3_tile(const uint8_t *x, const int row, const int block
   LEPTON_LOOP for (int ky = ky0; ky < ky1; ky++) {
     const int8_t *by_group = weight + (ptrdiff_t)ky * groups * 3 * nv * 64;
     LEPTON_LOOP for (int g = 0; g < groups; g++) {
+      prefetch_lines(next, lines);
+      next += lines * 64;
       const uint8_t *from = x + (ptrdiff_t)ky * row + (ptrdiff_t)(g >> 2) * block + (g & 3) * 4;
       __m512i by[12];
       LEPTON_UNROLL for (int i = 0; i < 3 * nv; i++) by[i] = load512(by_group + i * 64);
@@ -215,48 +289,73 @@ LEPTON_KERNEL void conv3x3_tile(const uint8_t *x, const int row, const int block
     }
   }
   LEPTON_UNROLL for (int v = 0; v < nv; v++)
-    requantise_pixels(y + (ptrdiff_t)v * y_block, sum + v, nv, mr, m + 16 * v, zy, lo, hi, wide);
+    requantise_pixels(y + (ptrdiff_t)v * y_block, sum + v, nv, mr, m + 16 * v, finish);
 }
 
 LEPTON_KERNEL void conv3x3_panel(const uint8_t *x, const int8_t *weight, const int32_t *bias, const float *m,
                                  uint8_t *y, const int h, const int w, const int c, const int oh, const int ow,
-                                 const int stride, const int pt, const int pl, const int mr, const int nv, const int zy,
-                                 const int lo, const int hi, const int wide) {
+                                 const int stride, const int pt, const int pl, const int mr, const int nv,
+                                 const int lines, const lepton_finish finish) {
   const int groups = (c + 3) / 4, row = w * 16, block = h * w * 16, y_block = oh * ow * 16;
   const int tiles = (ow + mr - 1) / mr, last = (tiles - 1) * mr;
+  const int8_t *next = weight + (ptrdiff_t)groups * 9 * nv * 64;
+  const ptrdiff_t fetched = (ptrdiff_t)groups * 3 * lines * 64;
   LEPTON_LOOP for (int oy = 0; oy < oh; oy++) {
     const int top = oy * stride - pt;
     const int ky0 = top < 0 ? -top : 0, ky1 = top + 3 > h ? h - top : 3;
     const uint8_t *from = x + ((ptrdiff_t)top * w - pl) * 16;
     uint8_t *to = y + (ptrdiff_t)oy * ow * 16;
-    if (tiles > 1)
-      conv3x3_tile(from, row, block, groups, weight, bias, m, to, y_block, mr, nv, stride, ky0, ky1, pl, 1 << 20, zy, lo,
-                   hi, wide);
-    LEPTON_LOOP for (int ox = mr; ox < last; ox += mr)
+    if (tiles > 1) {
+      conv3x3_tile(from, row, block, groups, weight, bias, m, to, y_block, mr, nv, stride, ky0, ky1, pl, 1 << 20, next,
+                   lines, finish);
+      next += fetched;
+    }
+    LEPTON_LOOP for (int ox = mr; ox < last; ox += mr) {
       conv3x3_tile(from + (ptrdiff_t)ox * stride * 16, row, block, groups, weight, bias, m, to + (ptrdiff_t)ox * 16,
-                   y_block, mr, nv, stride, ky0, ky1, 0, 1 << 20, zy, lo, hi, wide);
+                   y_block, mr, nv, stride, ky0, ky1, 0, 1 << 20, next, lines, finish);
+      next += fetched;
+    }
     conv3x3_tile(from + (ptrdiff_t)last * stride * 16, row, block, groups, weight, bias, m, to + (ptrdiff_t)last * 16,
-                 y_block, ow - last, nv, stride, ky0, ky1, tiles > 1 ? 0 : pl, w + pl - last * stride, zy, lo, hi,
-                 wide);
+                 y_block, ow - last, nv, stride, ky0, ky1, tiles > 1 ? 0 : pl, w + pl - last * stride, next, lines,
+                 finish);
+    next += fetched;
   }
 }
 
-LEPTON_KERNEL void conv3x3_u8(uint8_t *restrict x, uint8_t *restrict w_, uint8_t *restrict b_, uint8_t *restrict m_,
-                              uint8_t *restrict y, const int h, const int w, const int c, const int oh, const int ow,
-                              const int o, const int stride, const int pt, const int pl, const int mr, const int nv,
-                              const int zy, const int lo, const int hi, const int wide) {
+LEPTON_KERNEL void conv3x3_map(const uint8_t *x, const uint8_t *w_, const uint8_t *b_, const uint8_t *m_, uint8_t *y,
+                               const int h, const int w, const int c, const int oh, const int ow, const int o,
+                               const int stride, const int pt, const int pl, const int mr, const int nv,
+                               const lepton_finish finish) {
   const int8_t *weight = (const int8_t *)w_;
   const int32_t *bias = (const int32_t *)b_;
   const float *m = (const float *)m_;
-  const int groups = (c + 3) / 4, blocks = (o + 15) / 16;
+  const int groups = (c + 3) / 4, blocks = (o + 15) / 16, tiles = oh * ((ow + mr - 1) / mr);
+  const int lines = prefetch_share((ptrdiff_t)groups * 9 * nv * 64, (ptrdiff_t)groups * 9 * blocks * 64,
+                                   tiles * groups * 3);
   LEPTON_LOOP for (int v = 0; v < blocks / nv * nv; v += nv)
     conv3x3_panel(x, weight + (ptrdiff_t)v * groups * 9 * 64, bias + v * 16, m + v * 16,
-                  y + (ptrdiff_t)v * oh * ow * 16, h, w, c, oh, ow, stride, pt, pl, mr, nv, zy, lo, hi, wide);
+                  y + (ptrdiff_t)v * oh * ow * 16, h, w, c, oh, ow, stride, pt, pl, mr, nv, lines, finish);
   if (blocks % nv) {
     const int v = blocks / nv * nv;
     conv3x3_panel(x, weight + (ptrdiff_t)v * groups * 9 * 64, bias + v * 16, m + v * 16,
-                  y + (ptrdiff_t)v * oh * ow * 16, h, w, c, oh, ow, stride, pt, pl, mr, blocks % nv, zy, lo, hi, wide);
+                  y + (ptrdiff_t)v * oh * ow * 16, h, w, c, oh, ow, stride, pt, pl, mr, blocks % nv, 0, finish);
   }
+}
+
+LEPTON_KERNEL void conv3x3_u8(uint8_t *restrict x, uint8_t *restrict weight, uint8_t *restrict bias,
+                              uint8_t *restrict m, uint8_t *restrict y, const int h, const int w, const int c,
+                              const int oh, const int ow, const int o, const int stride, const int pt, const int pl,
+                              const int mr, const int nv, const int zy, const int lo, const int hi, const int wide) {
+  conv3x3_map(x, weight, bias, m, y, h, w, c, oh, ow, o, stride, pt, pl, mr, nv, plain_finish(zy, lo, hi, wide));
+}
+
+LEPTON_KERNEL void conv3x3_add_u8(uint8_t *x, uint8_t *restrict weight, uint8_t *restrict bias, uint8_t *restrict m,
+                                  uint8_t *residual, uint8_t *y, const int h, const int w, const int c, const int oh,
+                                  const int ow, const int o, const int stride, const int pt, const int pl, const int mr,
+                                  const int nv, const int zy, const int lo, const int hi, const int wide,
+                                  ADDITION_PARAMETERS) {
+  conv3x3_map(x, weight, bias, m, y, h, w, c, oh, ow, o, stride, pt, pl, mr, nv,
+              adding_finish(y, residual, zy, lo, hi, wide, ADDITION_ARGUMENTS));
 }
 
 /* ---- any convolution without a border ---- */
@@ -265,8 +364,7 @@ LEPTON_KERNEL void conv3x3_u8(uint8_t *restrict x, uint8_t *restrict w_, uint8_t
  * tile, of a kernel row, of kernel rows; groups of 4 channels lie side by side, 4 of them a block. */
 LEPTON_KERNEL void conv_tile(const uint8_t *x, const int pixel, const int column, const int row, const int block,
                              const int kh, const int kw, const int groups, const int8_t *weight, const int32_t *bias,
-                             const float *m, uint8_t *y, const int y_block, const int mr, const int nv, const int zy,
-                             const int lo, const int hi, const int wide) {
+                             const float *m, uint8_t *y, const int y_block, const int mr, const int nv, const lepton_finish finish) {
   __m512i sum[28];
   LEPTON_UNROLL for (int v = 0; v < nv; v++) {
     const __m512i start = load512(bias + 16 * v);
@@ -286,46 +384,74 @@ LEPTON_KERNEL void conv_tile(const uint8_t *x, const int pixel, const int column
         weight += nv * 64;
       }
   LEPTON_UNROLL for (int v = 0; v < nv; v++)
-    requantise_pixels(y + (ptrdiff_t)v * y_block, sum + v, nv, mr, m + 16 * v, zy, lo, hi, wide);
+    requantise_pixels(y + (ptrdiff_t)v * y_block, sum + v, nv, mr, m + 16 * v, finish);
 }
 
 LEPTON_KERNEL void conv_panel(const uint8_t *x, const int pixel, const int column, const int row, const int step,
                               const int block, const int kh, const int kw, const int groups, const int8_t *weight,
                               const int32_t *bias, const float *m, uint8_t *y, const int oh, const int ow, const int mr,
-                              const int nv, const int zy, const int lo, const int hi, const int wide) {
+                              const int nv, const lepton_finish finish) {
   const int y_block = oh * ow * 16;
   LEPTON_LOOP for (int oy = 0; oy < oh; oy++) {
     const uint8_t *from = x + (ptrdiff_t)oy * step;
     uint8_t *to = y + (ptrdiff_t)oy * ow * 16;
+    if (kh * kw == 1) {
+      LEPTON_LOOP for (int ox = 0; ox < ow / mr * mr; ox += mr)
+        pointwise_tile(from + (ptrdiff_t)ox * pixel, pixel, block, groups, weight, bias, m, to + (ptrdiff_t)ox * 16,
+                       y_block, mr, nv, weight, 0, finish);
+      if (ow % mr) {
+        const ptrdiff_t ox = ow / mr * mr;
+        pointwise_tile(from + ox * pixel, pixel, block, groups, weight, bias, m, to + ox * 16, y_block, ow % mr, nv,
+                       weight, 0, finish);
+      }
+      continue;
+    }
     LEPTON_LOOP for (int ox = 0; ox < ow / mr * mr; ox += mr)
       conv_tile(from + (ptrdiff_t)ox * pixel, pixel, column, row, block, kh, kw, groups, weight, bias, m,
-                to + (ptrdiff_t)ox * 16, y_block, mr, nv, zy, lo, hi, wide);
+                to + (ptrdiff_t)ox * 16, y_block, mr, nv, finish);
     if (ow % mr) {
       const int ox = ow / mr * mr;
       conv_tile(from + (ptrdiff_t)ox * pixel, pixel, column, row, block, kh, kw, groups, weight, bias, m,
-                to + (ptrdiff_t)ox * 16, y_block, ow % mr, nv, zy, lo, hi, wide);
+                to + (ptrdiff_t)ox * 16, y_block, ow % mr, nv, finish);
     }
   }
 }
 
-/* pixel, column, row, step: bytes between output columns, kernel columns, kernel rows, output rows, in x */
-LEPTON_KERNEL void conv_u8(uint8_t *restrict x, uint8_t *restrict w_, uint8_t *restrict b_, uint8_t *restrict m_,
-                           uint8_t *restrict y, const int pixel, const int column, const int row, const int step,
-                           const int block, const int kh, const int kw, const int groups, const int oh, const int ow,
-                           const int o, const int mr, const int nv, const int zy, const int lo, const int hi,
-                           const int wide) {
+LEPTON_KERNEL void conv_map(const uint8_t *x, const uint8_t *w_, const uint8_t *b_, const uint8_t *m_, uint8_t *y,
+                            const int pixel, const int column, const int row, const int step, const int block,
+                            const int kh, const int kw, const int groups, const int oh, const int ow, const int o,
+                            const int mr, const int nv, const lepton_finish finish) {
   const int8_t *weight = (const int8_t *)w_;
   const int32_t *bias = (const int32_t *)b_;
   const float *m = (const float *)m_;
   const int blocks = (o + 15) / 16, taps = kh * kw * groups;
   LEPTON_LOOP for (int v = 0; v < blocks / nv * nv; v += nv)
     conv_panel(x, pixel, column, row, step, block, kh, kw, groups, weight + (ptrdiff_t)v * taps * 64, bias + v * 16,
-               m + v * 16, y + (ptrdiff_t)v * oh * ow * 16, oh, ow, mr, nv, zy, lo, hi, wide);
+               m + v * 16, y + (ptrdiff_t)v * oh * ow * 16, oh, ow, mr, nv, finish);
   if (blocks % nv) {
     const int v = blocks / nv * nv;
     conv_panel(x, pixel, column, row, step, block, kh, kw, groups, weight + (ptrdiff_t)v * taps * 64, bias + v * 16,
-               m + v * 16, y + (ptrdiff_t)v * oh * ow * 16, oh, ow, mr, blocks % nv, zy, lo, hi, wide);
+               m + v * 16, y + (ptrdiff_t)v * oh * ow * 16, oh, ow, mr, blocks % nv, finish);
   }
+}
+
+/* pixel, column, row, step: bytes between output columns, kernel columns, kernel rows, output rows, in x */
+LEPTON_KERNEL void conv_u8(uint8_t *restrict x, uint8_t *restrict weight, uint8_t *restrict bias, uint8_t *restrict m,
+                           uint8_t *restrict y, const int pixel, const int column, const int row, const int step,
+                           const int block, const int kh, const int kw, const int groups, const int oh, const int ow,
+                           const int o, const int mr, const int nv, const int zy, const int lo, const int hi,
+                           const int wide) {
+  conv_map(x, weight, bias, m, y, pixel, column, row, step, block, kh, kw, groups, oh, ow, o, mr, nv,
+           plain_finish(zy, lo, hi, wide));
+}
+
+LEPTON_KERNEL void conv_add_u8(uint8_t *x, uint8_t *restrict weight, uint8_t *restrict bias, uint8_t *restrict m,
+                               uint8_t *residual, uint8_t *y, const int pixel, const int column, const int row,
+                               const int step, const int block, const int kh, const int kw, const int groups,
+                               const int oh, const int ow, const int o, const int mr, const int nv, const int zy,
+                               const int lo, const int hi, const int wide, ADDITION_PARAMETERS) {
+  conv_map(x, weight, bias, m, y, pixel, column, row, step, block, kh, kw, groups, oh, ow, o, mr, nv,
+           adding_finish(y, residual, zy, lo, hi, wide, ADDITION_ARGUMENTS));
 }
 
 /* ---- depthwise ---- */
@@ -355,7 +481,7 @@ LEPTON_KERNEL __m512i transpose_pixels(const __m512i pixels, const unsigned keep
 LEPTON_KERNEL void depthwise3x3_tile(const uint8_t *x, const int row, const int8_t *weight, const int32_t *bias,
                                      const float *m, uint8_t *y, const int y_row, const int ry, const int mr,
                                      const int stride, const int r0, const int r1, const int first, const int valid,
-                                     const int zy, const int lo, const int hi, const int wide) {
+                                     const lepton_finish finish) {
   __m512i sum[16];
   const __m512i start = load512(bias);
   LEPTON_UNROLL for (int i = 0; i < ry * mr; i++) sum[i] = start;
@@ -382,28 +508,27 @@ LEPTON_KERNEL void depthwise3x3_tile(const uint8_t *x, const int row, const int8
     }
   }
   LEPTON_UNROLL for (int o = 0; o < ry; o++)
-    requantise_pixels(y + (ptrdiff_t)o * y_row, sum + o * mr, 1, mr, m, zy, lo, hi, wide);
+    requantise_pixels(y + (ptrdiff_t)o * y_row, sum + o * mr, 1, mr, m, finish);
 }
 
 LEPTON_KERNEL void depthwise3x3_rows(const uint8_t *x, const int8_t *weight, const int32_t *bias, const float *m,
                                      uint8_t *y, const int w, const int ow, const int stride, const int pl,
-                                     const int mr, const int ry, const int r0, const int r1, const int zy,
-                                     const int lo, const int hi, const int wide) {
+                                     const int mr, const int ry, const int r0, const int r1, const lepton_finish finish) {
   const int tiles = (ow + mr - 1) / mr, last = (tiles - 1) * mr;
   if (tiles > 1)
-    depthwise3x3_tile(x, w * 16, weight, bias, m, y, ow * 16, ry, mr, stride, r0, r1, pl, 1 << 20, zy, lo, hi, wide);
+    depthwise3x3_tile(x, w * 16, weight, bias, m, y, ow * 16, ry, mr, stride, r0, r1, pl, 1 << 20, finish);
   LEPTON_LOOP for (int ox = mr; ox < last; ox += mr)
     depthwise3x3_tile(x + (ptrdiff_t)ox * stride * 16, w * 16, weight, bias, m, y + (ptrdiff_t)ox * 16, ow * 16, ry, mr,
-                      stride, r0, r1, 0, 1 << 20, zy, lo, hi, wide);
+                      stride, r0, r1, 0, 1 << 20, finish);
   depthwise3x3_tile(x + (ptrdiff_t)last * stride * 16, w * 16, weight, bias, m, y + (ptrdiff_t)last * 16, ow * 16, ry,
-                    ow - last, stride, r0, r1, tiles > 1 ? 0 : pl, w + pl - last * stride, zy, lo, hi, wide);
+                    ow - last, stride, r0, r1, tiles > 1 ? 0 : pl, w + pl - last * stride, finish);
 }
 
 LEPTON_KERNEL void depthwise3x3_u8(uint8_t *restrict x, uint8_t *restrict w_, uint8_t *restrict b_,
                                    uint8_t *restrict m_, uint8_t *restrict y, const int h, const int w, const int c,
                                    const int oh, const int ow, const int stride, const int pt, const int pl,
-                                   const int mr, const int ry, const int zy, const int lo, const int hi,
-                                   const int wide) {
+                                   const int mr, const int ry, const int zy, const int lo, const int hi, const int wide) {
+  const lepton_finish finish = plain_finish(zy, lo, hi, wide);
   const int8_t *weight = (const int8_t *)w_;
   const int32_t *bias = (const int32_t *)b_;
   const float *m = (const float *)m_;
@@ -413,12 +538,12 @@ LEPTON_KERNEL void depthwise3x3_u8(uint8_t *restrict x, uint8_t *restrict w_, ui
     LEPTON_LOOP for (int oy = 0; oy < oh / ry * ry; oy += ry) {
       const int top = oy * stride - pt;
       depthwise3x3_rows(from + (ptrdiff_t)top * w * 16, weight + b * 384, bias + b * 16, m + b * 16,
-                        to + (ptrdiff_t)oy * ow * 16, w, ow, stride, pl, mr, ry, -top, h - top, zy, lo, hi, wide);
+                        to + (ptrdiff_t)oy * ow * 16, w, ow, stride, pl, mr, ry, -top, h - top, finish);
     }
     if (oh % ry) {
       const int oy = oh / ry * ry, top = oy * stride - pt;
       depthwise3x3_rows(from + (ptrdiff_t)top * w * 16, weight + b * 384, bias + b * 16, m + b * 16,
-                        to + (ptrdiff_t)oy * ow * 16, w, ow, stride, pl, mr, oh % ry, -top, h - top, zy, lo, hi, wide);
+                        to + (ptrdiff_t)oy * ow * 16, w, ow, stride, pl, mr, oh % ry, -top, h - top, finish);
     }
   }
 }
@@ -428,6 +553,7 @@ LEPTON_KERNEL void depthwise_u8(uint8_t *restrict x, uint8_t *restrict w_, uint8
                                 uint8_t *restrict y, const int h, const int w, const int c, const int oh, const int ow,
                                 const int kh, const int kw, const int sh, const int sw, const int dh, const int dw,
                                 const int zy, const int lo, const int hi, const int wide) {
+  const lepton_finish finish = plain_finish(zy, lo, hi, wide);
   const int32_t *bias = (const int32_t *)b_;
   const float *m = (const float *)m_;
   const int fours = (kh * kw + 3) / 4;
@@ -450,7 +576,7 @@ LEPTON_KERNEL void depthwise_u8(uint8_t *restrict x, uint8_t *restrict w_, uint8
           four = _mm512_inserti32x4(four, tap[3], 3);
           sum = _mm512_dpbusd_epi32(sum, transpose_pixels(four, 15), load512(weight + (ptrdiff_t)t * 16));
         }
-        requantise_pixels(y + (((ptrdiff_t)b * oh + oy) * ow + ox) * 16, &sum, 1, 1, m + b * 16, zy, lo, hi, wide);
+        requantise_pixels(y + (((ptrdiff_t)b * oh + oy) * ow + ox) * 16, &sum, 1, 1, m + b * 16, finish);
       }
     }
   }
@@ -460,8 +586,7 @@ LEPTON_KERNEL void depthwise_u8(uint8_t *restrict x, uint8_t *restrict w_, uint8
 
 /* weights [group][nv][16][4]; chains: sums a block is split in, so that their latency overlaps */
 LEPTON_KERNEL void dense_panel(const uint8_t *x, const int groups, const int8_t *weight, const int32_t *bias,
-                               const float *m, uint8_t *y, const int nv, const int chains, const int zy, const int lo,
-                               const int hi, const int wide) {
+                               const float *m, uint8_t *y, const int nv, const int chains, const lepton_finish finish) {
   __m512i sum[16];
   LEPTON_UNROLL for (int v = 0; v < nv; v++) sum[v] = load512(bias + 16 * v);
   LEPTON_UNROLL for (int i = nv; i < nv * chains; i++) sum[i] = _mm512_setzero_si512();
@@ -484,26 +609,27 @@ LEPTON_KERNEL void dense_panel(const uint8_t *x, const int groups, const int8_t 
   LEPTON_UNROLL for (int v = 0; v < nv; v += 4) {
     __m512i q[4];
     LEPTON_UNROLL for (int k = 0; k < 4; k++) {
-      q[k] = v + k < nv ? requantise_lanes(sum[v + k], _mm512_loadu_ps(m + 16 * (v + k)), wide) : _mm512_setzero_si512();
+      q[k] = v + k < nv ? requantise_lanes(sum[v + k], _mm512_loadu_ps(m + 16 * (v + k)), finish.wide)
+                        : _mm512_setzero_si512();
     }
-    store_pixels(y + v * 16, q[0], q[1], q[2], q[3], nv - v, zy, lo, hi);
+    store_pixels(y + v * 16, q[0], q[1], q[2], q[3], nv - v, finish.zy, finish.lo, finish.hi);
   }
 }
 
 LEPTON_KERNEL void dense_u8(uint8_t *restrict x, uint8_t *restrict w_, uint8_t *restrict b_, uint8_t *restrict m_,
-                            uint8_t *restrict y, const int groups, const int o, const int nv, const int zy,
-                            const int lo, const int hi, const int wide) {
+                            uint8_t *restrict y, const int groups, const int o, const int nv, const int zy, const int lo, const int hi, const int wide) {
+  const lepton_finish finish = plain_finish(zy, lo, hi, wide);
   const int8_t *weight = (const int8_t *)w_;
   const int32_t *bias = (const int32_t *)b_;
   const float *m = (const float *)m_;
   const int blocks = (o + 15) / 16, rest = blocks % nv;
   LEPTON_LOOP for (int v = 0; v < blocks / nv * nv; v += nv)
     dense_panel(x, groups, weight + (ptrdiff_t)v * groups * 64, bias + v * 16, m + v * 16, y + v * 16, nv,
-                LEPTON_MAX(8 / nv, 1), zy, lo, hi, wide);
+                LEPTON_MAX(8 / nv, 1), finish);
   if (rest) {
     const int v = blocks / nv * nv;
     dense_panel(x, groups, weight + (ptrdiff_t)v * groups * 64, bias + v * 16, m + v * 16, y + v * 16, rest,
-                LEPTON_MAX(8 / LEPTON_MAX(rest, 1), 1), zy, lo, hi, wide);
+                LEPTON_MAX(8 / LEPTON_MAX(rest, 1), 1), finish);
   }
 }
 

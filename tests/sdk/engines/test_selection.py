@@ -15,6 +15,7 @@ from lepton_targets.host import runs_here
 from support import bundles
 
 VNNI = {"avx2", "fma", "bmi2", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"}
+VBMI = {*VNNI, "avx512vbmi", "avx512_vbmi2", "avx512ifma", "avx512_bitalg", "avx512_vpopcntdq"}
 
 
 @pytest.fixture
@@ -31,6 +32,7 @@ def machine(monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
 @pytest.mark.parametrize(
     ("name", "features", "chosen"),
     [
+        ("x86_64", VBMI, "x86-64-avx512vbmi"),
         ("x86_64", VNNI, "x86-64-avx512vnni"),
         ("x86_64", {"avx2", "fma", "bmi2"}, "x86-64-avx2"),
         ("x86_64", set(), "x86-64"),
@@ -41,7 +43,7 @@ def machine(monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
     ],
 )
 def test_best_of_what_is_there(machine, tmp_path: Path, name, features, chosen) -> None:  # type: ignore[no-untyped-def]
-    targets = ("cortex-a53", "cortex-a76", "x86-64", "x86-64-avx2", "x86-64-avx512vnni")
+    targets = ("cortex-a53", "cortex-a76", "x86-64", "x86-64-avx2", "x86-64-avx512vnni", "x86-64-avx512vbmi")
     bundle = Bundle.open(bundles.write(tmp_path / "a.lep", targets=targets))
     machine(name, features)
     if chosen is None:

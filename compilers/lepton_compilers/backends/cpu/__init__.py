@@ -4,6 +4,7 @@ lowering.py           rows (accepts, emit) and how one is chosen; instruction_se
 portable.py           the rows every CPU has; movement.py: those that only move bytes;
                       elementwise.py: two operands, one stretched over the other
 avx512vnni.py         the rows of one instruction set, a worked example; tiles.py: its tile shapes
+fused.py              operations that one kernel does better at once than two in turn
 draft.py, plan.py     the plan while it is made, and the finished plan, printable
 layout.py, packing.py how tensors and weights lie in memory; ranges.py: what sums can reach
 tir.py                plan → PrimFunc → C; toolchain.py: C → shared object
@@ -17,6 +18,7 @@ from lepton_compilers.arena import aligned
 from lepton_compilers.artifact import Artifact, ArtifactFunction, VariableBlock
 from lepton_compilers.backends.answers import Answer, No, Yes
 from lepton_compilers.backends.contract import Estimate
+from lepton_compilers.backends.cpu.fused import ConvAdd
 from lepton_compilers.backends.cpu.instruction_sets import instruction_set
 from lepton_compilers.backends.cpu.lowering import choose, plan_function
 from lepton_compilers.backends.cpu.packing import WeightBlob
@@ -33,7 +35,8 @@ def operations(target: Target) -> list[str]:
     """Names of the operations that some row handles on `target`; none where it is no CPU to compile for."""
     if not isinstance(target, Cpu) or not target.available:
         return []
-    return sorted({kind.__name__ for table in instruction_set(target.isa).tables for kind in table})
+    kinds = {kind for table in instruction_set(target.isa).tables for kind in table} - {ConvAdd}
+    return sorted(kind.__name__ for kind in kinds)
 
 
 def supports(op: Operation, tensors: Tensors, cpu: Cpu) -> Answer:

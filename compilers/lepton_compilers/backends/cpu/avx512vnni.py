@@ -5,14 +5,18 @@ What has no row here runs in its portable form; the draft converts between the l
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
 from lepton_compilers.backends.answers import Answer, No, when
 from lepton_compilers.backends.cpu.draft import Draft
+from lepton_compilers.backends.cpu.fused import ConvAdd
 from lepton_compilers.backends.cpu.layout import LANES, Blocked, blocks
 from lepton_compilers.backends.cpu.lowering import Lowering, Rows
 from lepton_compilers.backends.cpu.packing import (
+    Array,
     depthwise_fours,
     depthwise_pairs,
     flattened_columns,
@@ -94,6 +98,16 @@ def _maps(op: AveragePool2d | MaxPool2d | ClampTo | Table, t: Tensors) -> Answer
     return answer if isinstance(answer, No) else when(len(t[op.x].shape) == 4, "no feature map")
 
 
+def _adding(accepts: Callable[[Conv2d, Tensors], Answer]) -> Callable[[ConvAdd, Tensors], Answer]:
+    """A row for the convolution that may add a residual as well."""
+
+    def both(op: ConvAdd, t: Tensors) -> Answer:
+        answer = _int8_add(op.add, t)
+        return answer if isinstance(answer, No) else accepts(op.conv, t)
+
+    return both
+
+
 # What is emitted
 
 
@@ -164,78 +178,96 @@ def _around(op: Conv2d | DepthwiseConv2d, draft: Draft) -> tuple[Blocked, int, i
     return *_bordered(op, draft), Padding()
 
 
-def emit_few_channels(op: Conv2d, draft: Draft) -> None:
+def _addition(op: Add, minuend: str, draft: Draft) -> tuple[int, ...]:
+    """base, multipliers of `minuend` and of the other operand, shift, zy, lo, hi."""
+    t = draft.tensors
+    ma, mb, shift = add_constants(op, t)
+    base = (1 << (shift - 1)) - (t[op.a].zero_point + 128) * ma - (t[op.b].zero_point + 128) * mb
+    factors = (ma, mb) if op.a == minuend else (mb, ma)
+    return (base, *factors, shift, t[op.y].zero_point + 128, *_unsigned_bounds(op))
+
+
+def _convolve(
+    kernel: str,
+    op: Conv2d | ConvAdd,
+    draft: Draft,
+    source: Place,
+    columns: Array,
+    literals: tuple[int, ...],
+) -> None:
+    """Call `kernel`, an image at a time; of a ConvAdd its form that adds, over the residual where that dies."""
+    conv = op.conv if isinstance(op, ConvAdd) else op
+    weights, (bias, multiplier) = draft.constant(columns), _sums(conv, draft)
+    images = draft.tensors[op.y].shape[0]
+    arguments, literals = (source, weights, bias, multiplier), (*literals, *_result(conv, draft))
+    if isinstance(op, Conv2d):
+        y = draft.write_blocked(op.y)
+        draft.call(kernel, *arguments, y.place.stepping(y.image_bytes), *literals, times=images)
+        return
+    residual = draft.read_blocked(op.residual)
+    # The kernel reads x around what it has written already: only another tensor may be overwritten.
+    over = None if op.residual == conv.x else draft.overwritable(op.residual)
+    y = draft.write_blocked(op.y, over=over)
+    places = (residual.place.stepping(y.image_bytes), y.place.stepping(y.image_bytes))
+    literals = (*literals, *_addition(op.add, conv.y, draft))
+    draft.call(kernel.replace("_u8", "_add_u8"), *arguments, *places, *literals, times=images)
+
+
+def emit_few_channels(op: Conv2d | ConvAdd, draft: Draft) -> None:
     """Rows of a few channels, bordered, as bytes; a kernel row is one run of them."""
-    images, h, w, c = draft.tensors[op.x].shape
-    _, oh, ow, o = draft.tensors[op.y].shape
-    weight, p = _weight(op, draft), op.padding
+    conv = op.conv if isinstance(op, ConvAdd) else op
+    images, h, w, c = draft.tensors[conv.x].shape
+    _, oh, ow, o = draft.tensors[conv.y].shape
+    weight, p = _weight(conv, draft), conv.padding
     kh, kw = weight.shape[1:3]
     wide = (p.left + w + p.right) * c
     rows = draft.scratch((h + p.top + p.bottom) * wide * images)
     image = (h + p.top + p.bottom) * wide
-    source = draft.read(op.x)
-    border = (h, w * c, p.top, p.bottom, p.left * c, p.right * c, draft.tensors[op.x].zero_point + 128)
+    source = draft.read(conv.x)
+    border = (h, w * c, p.top, p.bottom, p.left * c, p.right * c, draft.tensors[conv.x].zero_point + 128)
     draft.call("pad_rows_u8", source.stepping(h * w * c), rows.stepping(image), *border, times=images)
     mr, nv = spatial_tile(ow, blocks(o), taps=1)
-    columns = draft.constant(vnni_panels(weight.reshape(o, kh, kw * c, 1), nv))
-    bias, multiplier = _sums(op, draft)
-    y = draft.write_blocked(op.y)
-    steps = (op.stride[1] * c, 0, op.dilation[0] * wide, op.stride[0] * wide, LANES)
-    literals = (*steps, kh, 1, -(-kw * c // 4), oh, ow, o, mr, nv, *_result(op, draft))
-    target = y.place.stepping(y.image_bytes)
-    draft.call("conv_u8", rows.stepping(image), columns, bias, multiplier, target, *literals, times=images)
+    steps = (conv.stride[1] * c, 0, conv.dilation[0] * wide, conv.stride[0] * wide, LANES)
+    literals = (*steps, kh, 1, -(-kw * c // 4), oh, ow, o, mr, nv)
+    columns = vnni_panels(weight.reshape(o, kh, kw * c, 1), nv)
+    _convolve("conv_u8", op, draft, rows.stepping(image), columns, literals)
 
 
-def emit_pointwise(op: Conv2d, draft: Draft) -> None:
+def emit_pointwise(op: Conv2d | ConvAdd, draft: Draft) -> None:
     """1 × 1: pixels in one row."""
-    x = draft.read_blocked(op.x)
-    o = draft.tensors[op.y].shape[3]
+    conv = op.conv if isinstance(op, ConvAdd) else op
+    x = draft.read_blocked(conv.x)
+    o = draft.tensors[conv.y].shape[3]
     mr, nv = pointwise_tile(x.pixels, blocks(o))
-    columns = draft.constant(vnni_panels(_weight(op, draft).reshape(o, 1, x.channels, 1), nv))
-    bias, multiplier = _sums(op, draft)
-    y = draft.write_blocked(op.y)
-    draft.call(
-        "pointwise_u8",
-        x.place.stepping(x.image_bytes),
-        columns,
-        bias,
-        multiplier,
-        y.place.stepping(y.image_bytes),
-        *(x.pixels, x.channels, o, mr, nv, *_result(op, draft)),
-        times=x.images,
-    )
+    columns = vnni_panels(_weight(conv, draft).reshape(o, 1, x.channels, 1), nv)
+    source = x.place.stepping(x.image_bytes)
+    _convolve("pointwise_u8", op, draft, source, columns, (x.pixels, x.channels, o, mr, nv))
 
 
-def emit_conv3x3(op: Conv2d, draft: Draft) -> None:
+def emit_conv3x3(op: Conv2d | ConvAdd, draft: Draft) -> None:
     """3 × 3: each input loaded once a kernel row for its three columns."""
-    x, h, w, padding = _around(op, draft)
-    _, oh, ow, o = draft.tensors[op.y].shape
+    conv = op.conv if isinstance(op, ConvAdd) else op
+    x, h, w, padding = _around(conv, draft)
+    _, oh, ow, o = draft.tensors[conv.y].shape
     mr, nv = spatial_tile(ow, blocks(o), taps=3)
-    by_row = _weight(op, draft).transpose(0, 1, 3, 2)
-    columns = draft.constant(vnni_panels(by_row, nv))
-    bias, multiplier = _sums(op, draft)
-    y = draft.write_blocked(op.y)
-    shape = (h, w, x.channels, oh, ow, o, op.stride[0], padding.top, padding.left, mr, nv)
-    source, target = x.place.stepping(x.image_bytes), y.place.stepping(y.image_bytes)
-    literals = (*shape, *_result(op, draft))
-    draft.call("conv3x3_u8", source, columns, bias, multiplier, target, *literals, times=x.images)
+    columns = vnni_panels(_weight(conv, draft).transpose(0, 1, 3, 2), nv)
+    shape = (h, w, x.channels, oh, ow, o, conv.stride[0], padding.top, padding.left, mr, nv)
+    _convolve("conv3x3_u8", op, draft, x.place.stepping(x.image_bytes), columns, shape)
 
 
-def emit_conv2d(op: Conv2d, draft: Draft) -> None:
+def emit_conv2d(op: Conv2d | ConvAdd, draft: Draft) -> None:
     """Any kernel, stride and dilation, on a map with its border written out."""
-    x, h, w = _bordered(op, draft)
-    weight = _weight(op, draft)
+    conv = op.conv if isinstance(op, ConvAdd) else op
+    x, h, w = _bordered(conv, draft)
+    weight = _weight(conv, draft)
     o, kh, kw, c = weight.shape
-    _, oh, ow, _ = draft.tensors[op.y].shape
+    _, oh, ow, _ = draft.tensors[conv.y].shape
     mr, nv = spatial_tile(ow, blocks(o), taps=1)
-    columns = draft.constant(vnni_panels(weight.reshape(o, kh * kw, c, 1), nv))
-    bias, multiplier = _sums(op, draft)
-    y = draft.write_blocked(op.y)
-    row = w * LANES
-    steps = (op.stride[1] * LANES, op.dilation[1] * LANES, op.dilation[0] * row, op.stride[0] * row, h * row)
-    literals = (*steps, kh, kw, -(-c // 4), oh, ow, o, mr, nv, *_result(op, draft))
-    source, target = x.place.stepping(x.image_bytes), y.place.stepping(y.image_bytes)
-    draft.call("conv_u8", source, columns, bias, multiplier, target, *literals, times=x.images)
+    row, (sh, sw), (dh, dw) = w * LANES, conv.stride, conv.dilation
+    steps = (sw * LANES, dw * LANES, dh * row, sh * row, h * row)
+    literals = (*steps, kh, kw, -(-c // 4), oh, ow, o, mr, nv)
+    columns = vnni_panels(weight.reshape(o, kh * kw, c, 1), nv)
+    _convolve("conv_u8", op, draft, x.place.stepping(x.image_bytes), columns, literals)
 
 
 def emit_depthwise3x3(op: DepthwiseConv2d, draft: Draft) -> None:
@@ -282,13 +314,9 @@ def emit_dense(op: Dense, draft: Draft) -> None:
 
 def emit_add(op: Add, draft: Draft) -> None:
     """All channels alike, padding included."""
-    t = draft.tensors
     a, b = draft.read_blocked(op.a), draft.read_blocked(op.b)
-    ma, mb, shift = add_constants(op, t)
-    base = (1 << (shift - 1)) - (t[op.a].zero_point + 128) * ma - (t[op.b].zero_point + 128) * mb
     y = draft.write_blocked(op.y, over=draft.overwritable(op.a))
-    literals = (y.nbytes, base, ma, mb, shift, t[op.y].zero_point + 128, *_unsigned_bounds(op))
-    draft.call("add_u8", a.place, b.place, y.place, *literals)
+    draft.call("add_u8", a.place, b.place, y.place, y.nbytes, *_addition(op, op.a, draft))
 
 
 def _pooled(kernel: str, op: AveragePool2d | MaxPool2d, draft: Draft, literals: tuple[int, ...]) -> None:
@@ -330,13 +358,16 @@ def _constant_table(op: Table, t: Tensors) -> Answer:
     return answer if isinstance(answer, No) or t[op.table].value is not None else No("a table that varies")
 
 
+_CONVOLUTIONS = (
+    (_few_channels, emit_few_channels),
+    (_pointwise, emit_pointwise),
+    (_three_by_three, emit_conv3x3),
+    (int8_products, emit_conv2d),
+)
+
 LOWERINGS: Rows = {
-    Conv2d: (
-        Lowering(_few_channels, emit_few_channels, HEADER),
-        Lowering(_pointwise, emit_pointwise, HEADER),
-        Lowering(_three_by_three, emit_conv3x3, HEADER),
-        Lowering(int8_products, emit_conv2d, HEADER),
-    ),
+    Conv2d: tuple(Lowering(accepts, emit, HEADER) for accepts, emit in _CONVOLUTIONS),
+    ConvAdd: tuple(Lowering(_adding(accepts), emit, HEADER) for accepts, emit in _CONVOLUTIONS),
     DepthwiseConv2d: (
         Lowering(_depthwise3x3, emit_depthwise3x3, HEADER),
         Lowering(_depthwise, emit_depthwise, HEADER),

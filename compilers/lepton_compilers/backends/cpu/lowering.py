@@ -8,6 +8,7 @@ from typing import Any
 
 from lepton_compilers.backends.answers import Answer, No, Yes
 from lepton_compilers.backends.cpu.draft import Draft, describe
+from lepton_compilers.backends.cpu.fused import fuse
 from lepton_compilers.backends.cpu.packing import WeightBlob
 from lepton_compilers.backends.cpu.plan import Plan
 from lepton_sdk.program import Operation, Program, TensorId, Tensors
@@ -56,7 +57,12 @@ def plan_function(
     variables: byte offset of each in the block. slack: bytes before and after the arena that kernels read.
     Raises UnsupportedOperatorError that names the layer where no row of `tables` accepts an operation.
     """
-    draft = Draft(program, program.function(function), weights, variables)
+
+    def accepts(op: Operation) -> bool:
+        return isinstance(choose(op, program.tensors, tables), Lowering)
+
+    body = fuse(program.function(function), program.tensors, accepts)
+    draft = Draft(program, body, weights, variables)
     headers = {"portable.h"}
     for step, op in enumerate(draft.function.operations):
         draft.step = step

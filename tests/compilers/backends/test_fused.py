@@ -1,0 +1,93 @@
+"""Operations that run as one give what they give in turn, and run as one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from lepton_compilers.backends import cpu
+from lepton_sdk.program import Padding, Program, Quantization, Tensor, reference
+from lepton_sdk.program.operations import Add, Conv2d
+from lepton_sdk.program.tensors import constant
+from lepton_targets import get_target
+from lepton_targets.host import runs_here
+from support.fused_cases import residual_cases
+from support.native import Native
+from support.programs import Case, program_of, together
+
+SLOW = settings(
+    max_examples=2,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),
+)
+Q = Quantization((0.5,), -128)
+
+
+@pytest.fixture(params=("x86-64-avx512vnni", "x86-64-avx512vbmi"))
+def target(request: pytest.FixtureRequest) -> str:
+    if not runs_here(get_target(str(request.param))):
+        pytest.skip(f"this machine does not execute {request.param}")
+    return str(request.param)
+
+
+def outputs(cases: list[Case], target: str) -> list[list[np.ndarray]]:
+    program = together(cases)
+    native = Native(program, cpu.lower(program, get_target(target)))
+    return [native.run(case.inputs, f"case{index}") for index, case in enumerate(cases)]
+
+
+def test_int8_residual_sums_are_the_bytes_of_the_reference(target: str) -> None:
+    @SLOW
+    @given(st.lists(residual_cases(), min_size=20, max_size=20))
+    def check(cases: list[Case]) -> None:
+        for case, found in zip(cases, outputs(cases, target)):
+            (expected,) = reference.run(case.program, case.inputs)
+            np.testing.assert_array_equal(found[0], expected, err_msg=str(case.program.function().operations))
+
+    check()
+
+
+def block(padding: Padding, *operations: Add) -> Program:
+    """A 3 × 3 convolution of x to a, and additions."""
+    rng = np.random.default_rng(0)
+    names = {"x", "a", *(name for op in operations for name in (*op.inputs, *op.outputs))}
+    maps = [Tensor(name, (1, 6, 6, 16), "int8", Q) for name in sorted(names)]
+    constants = [
+        constant("w", rng.integers(-9, 10, (16, 3, 3, 16)).astype(np.int8)),
+        constant("b", np.zeros(16, np.int32)),
+        constant("m", np.full(16, 0.01, np.float32)),
+    ]
+    conv = Conv2d("x", "w", "b", "m", "a", padding=padding)
+    return program_of([*maps, *constants], [conv, *operations])
+
+
+@pytest.mark.parametrize("operands", [("a", "x"), ("x", "a")])
+def test_the_residual_may_be_what_the_convolution_reads(operands: tuple[str, str], target: str) -> None:
+    program = block(Padding(1, 1, 1, 1), Add(*operands, "y"))
+    x = np.random.default_rng(1).integers(-128, 128, (1, 6, 6, 16)).astype(np.int8)
+    (expected,) = reference.run(program, [x])
+    np.testing.assert_array_equal(
+        Native(program, cpu.lower(program, get_target(target))).run([x])[0], expected
+    )
+
+
+def kernels(program: Program) -> list[str]:
+    return [call.kernel for call in cpu.plan(program, get_target("x86-64-avx512vnni")).calls]
+
+
+def test_a_residual_is_added_before_the_sum_is_stored() -> None:
+    same = Padding(1, 1, 1, 1)
+    assert kernels(block(same, Add("a", "x", "y"))) == ["pack_u8", "conv3x3_add_u8", "unpack_u8"]
+    twice = block(same, Add("a", "x", "y"), Add("a", "y", "z"))
+    assert "conv3x3_u8" in kernels(twice), "a is read twice and must be stored"
+
+
+def test_a_target_without_such_a_kernel_runs_both_in_turn() -> None:
+    program = block(Padding(1, 1, 1, 1), Add("a", "x", "y"))
+    calls = [call.kernel for call in cpu.plan(program, get_target("x86-64")).calls]
+    assert calls == ["conv2d_int8", "stretched_add_int8"]
+    assert "ConvAdd" not in cpu.operations(get_target("x86-64-avx512vnni"))
