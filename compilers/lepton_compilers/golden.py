@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lepton_sdk.program import Program, Tensor, TensorId
+from lepton_sdk.program.float_kernel import FloatKernel
 from lepton_sdk.program.operations import (
     Add,
     ClampTo,
@@ -46,6 +47,19 @@ _EXACT_IN_FLOAT: tuple[type[Operation], ...] = (
     Sub,
     Transpose,
 )
+# fmt: off
+_EXACT_KERNELS = frozenset((
+    "relax.abs", "relax.broadcast_to", "relax.ceil", "relax.clip", "relax.concat", "relax.equal",
+    "relax.expand_dims", "relax.flip", "relax.floor", "relax.gather_elements", "relax.gather_nd",
+    "relax.greater", "relax.greater_equal", "relax.isfinite", "relax.isinf", "relax.isnan", "relax.less",
+    "relax.less_equal", "relax.logical_and", "relax.logical_not", "relax.logical_or", "relax.logical_xor",
+    "relax.max", "relax.maximum", "relax.min", "relax.minimum", "relax.negative", "relax.nn.pad",
+    "relax.not_equal", "relax.one_hot", "relax.permute_dims", "relax.repeat", "relax.reshape",
+    "relax.round", "relax.sign", "relax.split", "relax.squeeze", "relax.stack", "relax.strided_slice",
+    "relax.take", "relax.tile", "relax.tril", "relax.triu", "relax.trunc", "relax.where",
+))
+# fmt: on
+"""Kernels that only choose, move, compare or round what they read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,20 +99,25 @@ def tolerances(program: Program, function: str, vectors: tuple[Vector, ...]) -> 
     """
     inexact: set[TensorId] = set()
     for op in program.function(function).operations:
-        tensor = program.tensors[op.outputs[0]] if op.outputs else None
-        sums = tensor is not None and tensor.dtype == "float32" and not isinstance(op, _EXACT_IN_FLOAT)
-        if sums or inexact.intersection(op.inputs):
+        floats = any(program.tensors[name].dtype.startswith("float") for name in op.outputs)
+        if (floats and not _exact(op)) or inexact.intersection(op.inputs):
             inexact.update(op.outputs)
     result: dict[TensorId, float | None] = {}
     for position, name in enumerate(program.function(function).outputs):
         peaks = [float(np.abs(v.outputs[position]).max()) for v in vectors if v.function == function]
         if name not in inexact:
             result[name] = None
-        elif program.tensors[name].dtype == "float32":
+        elif program.tensors[name].dtype.startswith("float"):
             result[name] = 1e-4 * max([1.0, *peaks])
         else:
             result[name] = 1.0
     return result
+
+
+def _exact(op: Operation) -> bool:
+    if isinstance(op, FloatKernel):
+        return op.operator in _EXACT_KERNELS
+    return isinstance(op, _EXACT_IN_FLOAT)
 
 
 def _classes(program: Program, function: str) -> dict[TensorId, int]:
@@ -113,7 +132,7 @@ def _classes(program: Program, function: str) -> dict[TensorId, int]:
 def _input(tensor: Tensor, samples: Mapping[str, Array], index: int, classes: int | None) -> Array:
     if classes is not None:
         return np.array([(index + row) % classes for row in range(tensor.size)], tensor.dtype)
-    if tensor.name in samples:
+    if tensor.name in samples and tensor.shape:
         source = samples[tensor.name].reshape(-1, *tensor.shape[1:])
         if len(source) >= tensor.shape[0]:
             rows = (np.arange(tensor.shape[0]) + index * tensor.shape[0]) % len(source)
@@ -125,8 +144,10 @@ def _synthetic(tensor: Tensor, index: int) -> Array:
     """Even indices: a smooth wave over the range, like a natural signal; odd ones: noise over all of it."""
     random = np.random.default_rng(1000 + index)
     wave = np.sin(np.linspace(index, index + 9.0, tensor.size)).reshape(tensor.shape)
-    if tensor.dtype == "float32":
-        return (wave if index % 2 == 0 else random.normal(size=tensor.shape)).astype(np.float32)
+    if tensor.dtype.startswith("float"):
+        return np.asarray(wave if index % 2 == 0 else random.normal(size=tensor.shape), tensor.dtype)
+    if tensor.dtype == "bool":
+        return np.asarray(wave > 0 if index % 2 == 0 else random.random(tensor.shape) < 0.5)
     limits = np.iinfo(tensor.dtype)
     low, high = max(limits.min, -128), min(limits.max, 127 if limits.min < 0 else 255)
     if index % 2 == 0:

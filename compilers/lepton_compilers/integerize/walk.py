@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tvm import relax
+
 from lepton_compilers.integerize.chain import Chain, read_chain
 from lepton_compilers.integerize.draft import Draft
-from lepton_compilers.integerize.lower_float import FLOAT, Lowered
+from lepton_compilers.integerize.float_kernel import float_kernel
+from lepton_compilers.integerize.lower_float import FLOAT, Lowered, move
 from lepton_compilers.integerize.lower_int8 import INT8, INTEGER_MOVES
 from lepton_compilers.passes.graph import (
     ADD,
@@ -17,7 +20,9 @@ from lepton_compilers.passes.graph import (
     MAX_POOL,
     MULTIPLY,
     PAD,
+    PERMUTE,
     QUANTIZE,
+    RESHAPE,
     SOFTMAX,
     SUBTRACT,
     Graph,
@@ -68,11 +73,17 @@ def integerize(module: Any) -> Program:
     unsupported: list[str] = []
     refused: dict[str, None] = {}
     steps: list[tuple[Operation, ...]] = []
+    items: dict[Var, dict[int, Var]] = {}
     for binding in reversed(graph.bindings):
         var = binding.var
         if var not in needed or is_var(binding.value):
             continue
-        lowered = _lowered(draft, var)
+        if isinstance(binding.value, relax.TupleGetItem):
+            source = graph.resolve(binding.value.tuple_value)
+            items.setdefault(source, {})[int(binding.value.index)] = var
+            needed.add(source)
+            continue
+        lowered = _lowered(draft, var) or float_kernel(draft, var, items.get(var, {}))
         if lowered is None:
             chain = read_chain(graph, parameters, var, draft.trainable)
             core = chain.core if chain else binding.value
@@ -101,7 +112,7 @@ def _lowered(draft: Draft, var: Var) -> Lowered | None:
         rule = FLOAT.get(chain.operator)
         return rule(draft, chain) if rule else None
     if dtype(var) != "int8":
-        return None
+        return move(draft, chain) if chain.operator in (RESHAPE, PERMUTE) else None
     if chain.quantization is None:
         rule = INTEGER_MOVES.get(chain.operator)
         return rule(draft, chain) if rule and dtype(chain.core.args[0]) == "int8" else None

@@ -6,8 +6,9 @@
  */
 #ifndef LEPTON_PORTABLE_H
 #define LEPTON_PORTABLE_H
-#include <stdint.h>
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define TVM_DLL static inline
 #define LEPTON_KERNEL static inline __attribute__((always_inline))

@@ -13,7 +13,19 @@ from typing import Any
 from lepton_sdk.bundle import format as layout
 from lepton_targets.record import Record
 
-ITEM_BYTES = {"bool": 1, "int8": 1, "uint8": 1, "int16": 2, "int32": 4, "float32": 4, "int64": 8}
+ITEM_BYTES = {
+    "bool": 1,
+    "int8": 1,
+    "uint8": 1,
+    "int16": 2,
+    "uint16": 2,
+    "int32": 4,
+    "uint32": 4,
+    "float32": 4,
+    "int64": 8,
+    "uint64": 8,
+    "float64": 8,
+}
 KINDS = ("float32", "int8", "mixed")
 SOURCE_FORMATS = ("onnx", "tflite", "torch")
 

@@ -28,7 +28,7 @@ class Operation:
     @property
     def outputs(self) -> tuple[TensorId, ...]:
         """Tensors this operation defines, in the order of OUTPUTS."""
-        return tuple(getattr(self, name) for name in self.OUTPUTS)
+        return tuple(name for field in self.OUTPUTS for name in _names(getattr(self, field)))
 
     @property
     def inputs(self) -> tuple[TensorId, ...]:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from lepton_sdk.program import arithmetic
+from lepton_sdk.program.float_kernel import FloatKernel
 from lepton_sdk.program.operations import (
     Add,
     AveragePool2d,
@@ -34,6 +35,7 @@ from lepton_sdk.program.operations import (
     Transpose,
 )
 from lepton_sdk.program.program import Program
+from lepton_sdk.program.reference_kernels import float_kernel
 from lepton_sdk.program.reference_training import TRAINING_RULES
 from lepton_sdk.program.rule import Array, Rule, Values, windows
 from lepton_sdk.program.tensors import Clamp, Tensor, TensorId, Tensors
@@ -218,6 +220,7 @@ RULES: Mapping[type[Operation], Rule] = {
     Concat: _concat,
     Quantize: _quantize,
     Dequantize: _dequantize,
+    FloatKernel: float_kernel,
     **TRAINING_RULES,
 }
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from lepton_sdk.program.float_kernel import FloatKernel
 from lepton_sdk.program.operations import INFERENCE_OPERATIONS, Operation
 from lepton_sdk.program.program import Function, Program, Variable
 from lepton_sdk.program.tensors import DTYPES, Clamp, Padding, Quantization, Tensor
@@ -25,7 +26,7 @@ VERSION = 1
 ALIGNMENT = 64
 _HEADER = struct.Struct("<4sIQ")
 OPERATIONS: Mapping[str, type[Operation]] = {
-    kind.__name__: kind for kind in (*INFERENCE_OPERATIONS, *TRAINING_OPERATIONS)
+    kind.__name__: kind for kind in (*INFERENCE_OPERATIONS, *TRAINING_OPERATIONS, FloatKernel)
 }
 
 
@@ -135,7 +136,7 @@ def _decoded(annotation: str, value: Any, where: str) -> Any:
             return None
         raise BundleFormatError(f"{where} is missing")
     kind = annotation.removesuffix(" | None")
-    if kind == "TensorId" and isinstance(value, str):
+    if kind in ("TensorId", "str") and isinstance(value, str):
         return value
     if kind == "int" and isinstance(value, int) and not isinstance(value, bool):
         return value

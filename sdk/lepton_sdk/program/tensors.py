@@ -11,7 +11,9 @@ import numpy as np
 TensorId = str
 """A tensor's name, unique in its program."""
 
-DTYPES = ("int8", "uint8", "int16", "int32", "int64", "float32", "bool")
+DTYPES = (
+    "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64", "bool",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

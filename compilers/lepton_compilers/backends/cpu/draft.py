@@ -34,6 +34,7 @@ class Draft:
         self.step = 0
         self._weights = weights
         self._calls: list[Call] = []
+        self._sources: dict[str, str] = {}
         self._buffers: dict[str, Buffer] = {}
         self._dense: dict[TensorId, Place] = {}
         self._blocked: dict[TensorId, Blocked] = {}
@@ -49,6 +50,10 @@ class Draft:
     def call(self, kernel: str, *arguments: Place | int, times: int = 1) -> None:
         """Add a kernel call, repeated `times` with stepping addresses."""
         self._calls.append(Call(kernel, arguments, times))
+
+    def source(self, kernel: str, text: str) -> None:
+        """Add the C text of a kernel that stands in no header."""
+        self._sources[kernel] = text
 
     def value(self, name: TensorId) -> npt.NDArray[Any] | None:
         """What the compiler knows of a tensor: a constant's value; None for variables and intermediates."""
@@ -162,6 +167,7 @@ class Draft:
             arena_bytes=arena.nbytes,
             n_inputs=len(self.function.inputs),
             n_outputs=len(self.function.outputs),
+            sources=self._sources,
         )
 
     def _unpack(self, source: Blocked, target: Place) -> None:

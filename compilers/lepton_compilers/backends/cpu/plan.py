@@ -61,7 +61,10 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One function: its calls in order, every buffer they touch, and where the arena holds each."""
+    """One function: its calls in order, every buffer they touch, and where the arena holds each.
+
+    sources: C text by name of kernels that stand in no header, made for this program's shapes.
+    """
 
     function: str
     calls: tuple[Call, ...]
@@ -70,6 +73,7 @@ class Plan:
     arena_bytes: int
     n_inputs: int
     n_outputs: int
+    sources: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def offset(self, place: Place) -> int:
         """Byte offset of an address inside its space's block."""

@@ -27,8 +27,11 @@ def c_source(plans: Iterable[Plan], headers: Iterable[str]) -> str:
     unknown = wanted - {*HEADER_ORDER}
     if unknown:
         raise ValueError(f"headers {sorted(unknown)} have no place in HEADER_ORDER")
+    held = list(plans)
     parts = [kernel_header(name) for name in HEADER_ORDER if name in wanted]
-    for plan in plans:
+    # Functions share the kernels that were generated for them.
+    parts += {name: text for plan in held for name, text in plan.sources.items()}.values()
+    for plan in held:
         parts += [_body_source(plan), _entry_source(plan)]
     return "\n".join(parts)
 
@@ -67,37 +70,63 @@ __attribute__((visibility("default"))) int {symbol(plan.function)}(
 
 def _body_source(plan: Plan) -> str:
     try:
-        import tvm
+        import tvm  # noqa: F401
     except ImportError as error:
         raise MissingExtraError("compiling for a CPU", "compile", "apache-tvm") from error
-    passes = tvm.tirx.transform
+    return function_source(f"body_{plan.function}", _prim_func(plan))
+
+
+def c_target() -> Any:
+    """TVM's target for plain C."""
+    import tvm
+
     target = tvm.target.Target({"kind": "c"})
-    module = passes.BindTarget(target.with_host(target))(
-        tvm.IRModule({f"body_{plan.function}": _prim_func(plan)})
-    )
-    lower = [passes.StmtSimplify(), passes.FlattenBuffer(), passes.NarrowDataType(32), passes.LowerIntrin()]
+    return target.with_host(target)
+
+
+def pointer_function(name: str, buffers: Iterable[Any], statements: Iterable[Any]) -> Any:
+    """A PrimFunc with a plain C signature: a pointer a buffer, typed as it is."""
+    from tvm import tirx
+    from tvm.ir import PointerType, PrimType
+
+    held = list(buffers)
+    pointers = [tirx.Var(f"{b.name}_p", PointerType(PrimType(str(b.dtype)), "global")) for b in held]
+    declared = [tirx.DeclBuffer(b, data=p) for b, p in zip(held, pointers, strict=True)]
+    attributes = {"global_symbol": name, "tirx.noalias": True, "s_tir": True}
+    return tirx.PrimFunc(pointers, tirx.SeqStmt([*declared, *statements])).with_attr(attributes)
+
+
+def function_source(name: str, function: Any) -> str:
+    """C text of one PrimFunc, without what serves TVM's own runtime."""
+    import tvm
+
+    passes = tvm.tirx.transform
+    module = passes.BindTarget(c_target())(tvm.IRModule({name: function}))
+    lower = [
+        passes.StmtSimplify(),
+        passes.FlattenBuffer(),
+        passes.NarrowDataType(32),
+        passes.RemoveNoOp(),
+        passes.LowerIntrin(),
+    ]
     module = tvm.ir.transform.Sequential(lower)(module)
-    source = tvm.get_global_func("target.build.c")(module, target).inspect_source()
+    source = tvm.get_global_func("target.build.c")(module, tvm.target.Target({"kind": "c"})).inspect_source()
     lines = [line for line in source.splitlines() if not line.startswith(_PROLOGUE)]
     return "\n".join(lines)
 
 
 def _prim_func(plan: Plan) -> Any:
-    """A PrimFunc with a plain C signature: a uint8_t pointer a space, in the order of `_spaces`."""
+    """The plan as a PrimFunc: a uint8_t pointer a space, in the order of `_spaces`."""
     from tvm import tirx
-    from tvm.ir import PointerType, PrimType
 
-    buffers, pointers, extents = {}, [], _extents(plan)
+    buffers, extents = {}, _extents(plan)
     for space, index in _spaces(plan):
         name = str(space) + (str(index) if space in (Space.INPUT, Space.OUTPUT) else "")
         buffers[space, index] = tirx.decl_buffer([extents.get((space, index), 1)], "uint8", name)
-        pointers.append(tirx.Var(f"{name}_bytes", PointerType(PrimType("uint8"), "global")))
-    statements = [tirx.DeclBuffer(b, data=p) for b, p in zip(buffers.values(), pointers, strict=True)]
-    statements += [_statement(plan, call, buffers, number) for number, call in enumerate(plan.calls)]
+    statements = [_statement(plan, call, buffers, number) for number, call in enumerate(plan.calls)]
     if not plan.calls:
         statements.append(tirx.Evaluate(tirx.const(0, "int32")))
-    attributes = {"global_symbol": f"body_{plan.function}", "tirx.noalias": True, "s_tir": True}
-    return tirx.PrimFunc(pointers, tirx.SeqStmt(statements)).with_attr(attributes)
+    return pointer_function(f"body_{plan.function}", buffers.values(), statements)
 
 
 def _extents(plan: Plan) -> dict[tuple[Space, int], int]:
