@@ -1,4 +1,4 @@
-"""TFLite networks of one int8 layer, written out with the schema: the importer's forms, one at a time."""
+"""TFLite networks of one int8 or int16 layer, written out with the schema: one form of the importer each."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ Array = npt.NDArray[Any]
 
 TYPES = {
     np.dtype(np.int8): schema.TensorType.INT8,
+    np.dtype(np.int16): schema.TensorType.INT16,
+    np.dtype(np.int64): schema.TensorType.INT64,
     np.dtype(np.int32): schema.TensorType.INT32,
     np.dtype(np.float32): schema.TensorType.FLOAT32,
 }

@@ -1,4 +1,5 @@
-"""The numpy reference executor: it defines the bits. One rule an operation, looked up in RULES.
+"""The numpy reference executor: it defines the bits. One rule an operation, looked up in RULES;
+those of int16 in reference_int16.py.
 
 Integer rules are exact: products are summed in float64 by BLAS (every sum is below 2^53) and cut to
 int32 only where the compiler has proven that int32 holds them. Float rules compute in float32.
@@ -34,7 +35,9 @@ from lepton_sdk.program.operations import (
     Table,
     Transpose,
 )
+from lepton_sdk.program.products import sums_of_products
 from lepton_sdk.program.program import Program
+from lepton_sdk.program.reference_int16 import INT16_RULES, touches_int16
 from lepton_sdk.program.reference_kernels import float_kernel
 from lepton_sdk.program.reference_training import TRAINING_RULES
 from lepton_sdk.program.rule import Array, Rule, Values, windows
@@ -50,61 +53,18 @@ def _clamped(y: Array, clamp: Clamp | None) -> Array:
     return y if clamp is None else np.clip(y, np.float32(clamp.low), np.float32(clamp.high))
 
 
-def _accumulated(
-    op: Conv2d | DepthwiseConv2d | GroupedConv2d | Dense, sums: Array, v: Values, t: Tensors
+def _products(
+    op: Conv2d | DepthwiseConv2d | GroupedConv2d | Dense, v: Values, t: Tensors
 ) -> tuple[Array, ...]:
-    """Bias, then requantisation (int8) or clamp (float32) of the sums of products, channels last."""
-    bias = v[op.bias] if op.bias else np.zeros(1, np.int32)
+    """Sums of products, bias, then requantisation (int8) or clamp (float32)."""
     if op.multiplier is None:
-        return (_clamped(sums + bias if op.bias else sums, op.clamp).astype(np.float32, copy=False),)
-    accumulator = (sums.astype(np.int64) + bias).astype(np.int64)
+        sums = sums_of_products(op, v[op.x], v[op.weight])
+        return (_clamped(sums + v[op.bias] if op.bias else sums, op.clamp).astype(np.float32, copy=False),)
+    centred = v[op.x].astype(np.float64) - t[op.x].zero_point
+    accumulator = sums_of_products(op, centred, v[op.weight].astype(np.float64)).astype(np.int64)
+    if op.bias:
+        accumulator = accumulator + v[op.bias]
     return (arithmetic.requantise(accumulator, v[op.multiplier], t[op.y].zero_point, *_bounds(op.clamp)),)
-
-
-def _operand(name: TensorId, v: Values, t: Tensors) -> Array:
-    """An operand of a sum of products: float32 as it is, int8 zero-centred in float64."""
-    if t[name].dtype == "float32":
-        return v[name]
-    return v[name].astype(np.float64) - t[name].zero_point
-
-
-def _conv2d(op: Conv2d | GroupedConv2d, v: Values, t: Tensors) -> tuple[Array, ...]:
-    x, weight = (
-        _operand(op.x, v, t),
-        v[op.weight].astype(v[op.weight].dtype if op.multiplier is None else np.float64),
-    )
-    out, kh, kw, channels = weight.shape
-    columns = windows(x, (kh, kw), op.stride, op.padding, op.dilation, 0).transpose(0, 1, 2, 4, 5, 3)
-    n, oh, ow = columns.shape[:3]
-    # Conv2d is the case of one group.
-    groups = x.shape[3] // channels
-    sums = np.concatenate(
-        [
-            part.reshape(n * oh * ow, kh * kw * channels) @ kernels.reshape(out // groups, -1).T
-            for part, kernels in zip(np.split(columns, groups, axis=5), np.split(weight, groups))
-        ],
-        axis=1,
-    )
-    return _accumulated(op, sums.reshape(n, oh, ow, out), v, t)
-
-
-def _depthwise(op: DepthwiseConv2d, v: Values, t: Tensors) -> tuple[Array, ...]:
-    x, weight = (
-        _operand(op.x, v, t),
-        v[op.weight].astype(v[op.weight].dtype if op.multiplier is None else np.float64),
-    )
-    kh, kw, out = weight.shape
-    x = np.repeat(x, out // x.shape[3], axis=3)
-    columns = windows(x, (kh, kw), op.stride, op.padding, op.dilation, 0)
-    return _accumulated(op, np.einsum("nhwcij,ijc->nhwc", columns, weight), v, t)
-
-
-def _dense(op: Dense, v: Values, t: Tensors) -> tuple[Array, ...]:
-    x, weight = (
-        _operand(op.x, v, t),
-        v[op.weight].astype(v[op.weight].dtype if op.multiplier is None else np.float64),
-    )
-    return _accumulated(op, x @ weight.T, v, t)
 
 
 def _add(op: Add | Sub, v: Values, t: Tensors) -> tuple[Array, ...]:
@@ -201,10 +161,7 @@ def _dequantize(op: Dequantize, v: Values, t: Tensors) -> tuple[Array, ...]:
 
 
 RULES: Mapping[type[Operation], Rule] = {
-    Conv2d: _conv2d,
-    DepthwiseConv2d: _depthwise,
-    GroupedConv2d: _conv2d,
-    Dense: _dense,
+    **dict.fromkeys((Conv2d, DepthwiseConv2d, GroupedConv2d, Dense), _products),
     Add: _add,
     Sub: _add,
     Mul: _mul,
@@ -223,6 +180,11 @@ RULES: Mapping[type[Operation], Rule] = {
     FloatKernel: float_kernel,
     **TRAINING_RULES,
 }
+
+
+def _rule(op: Operation, t: Tensors) -> Rule:
+    rules = INT16_RULES if type(op) in INT16_RULES and touches_int16(op, t) else RULES
+    return rules[type(op)]
 
 
 class Reference:
@@ -257,7 +219,7 @@ class Reference:
         for name, array in zip(body.inputs, inputs):
             values[name] = _checked(tensors[name], np.asarray(array))
         for op in body.operations:
-            results = RULES[type(op)](op, values, tensors)
+            results = _rule(op, tensors)(op, values, tensors)
             for name, result in zip((*op.outputs, *op.updates), results, strict=True):
                 values[name] = result
             self.variables.update({name: values[name] for name in op.updates})

@@ -16,6 +16,7 @@ import numpy as np
 
 from lepton_sdk.program.float_kernel import FloatKernel
 from lepton_sdk.program.operations import INFERENCE_OPERATIONS, Operation
+from lepton_sdk.program.operations_int16 import INT16_OPERATIONS
 from lepton_sdk.program.program import Function, Program, Variable
 from lepton_sdk.program.tensors import DTYPES, Clamp, Padding, Quantization, Tensor
 from lepton_sdk.program.training import TRAINING_OPERATIONS
@@ -26,7 +27,8 @@ VERSION = 1
 ALIGNMENT = 64
 _HEADER = struct.Struct("<4sIQ")
 OPERATIONS: Mapping[str, type[Operation]] = {
-    kind.__name__: kind for kind in (*INFERENCE_OPERATIONS, *TRAINING_OPERATIONS, FloatKernel)
+    kind.__name__: kind
+    for kind in (*INFERENCE_OPERATIONS, *INT16_OPERATIONS, *TRAINING_OPERATIONS, FloatKernel)
 }
 
 

@@ -54,15 +54,18 @@ def _step(shape: Shape, axis: int) -> int:
     return step
 
 
-def _axes(op: Binary, t: Tensors) -> Answer:
-    extents = stretched(t[op.a].shape, t[op.b].shape, t[op.y].shape)[0]
-    return when(len(extents) <= AXES, f"{len(extents)} axes that lie differently; {AXES} are supported")
+def stretched_walk(op: Binary, t: Tensors) -> tuple[tuple[int, ...], Answer]:
+    """The kernels' arguments for extents and steps, and whether their axes suffice."""
+    extents, a_steps, b_steps = stretched(t[op.a].shape, t[op.b].shape, t[op.y].shape)
+    missing = AXES - len(extents)
+    walk = (*[1] * missing, *extents, *[0] * missing, *a_steps, *[0] * missing, *b_steps)
+    return walk, when(missing >= 0, f"{len(extents)} axes that lie differently; {AXES} are supported")
 
 
 def _typed(dtype: str) -> Callable[[Binary, Tensors], Answer]:
     def accepts(op: Binary, t: Tensors) -> Answer:
         answer = typed(t, dtype, op.a, op.b, op.y)
-        return answer if isinstance(answer, No) else _axes(op, t)
+        return answer if isinstance(answer, No) else stretched_walk(op, t)[1]
 
     return accepts
 
@@ -83,10 +86,7 @@ def _emit(kernel: str, op: Binary, draft: Draft, *literals: int) -> None:
     t = draft.tensors
     a, b = draft.read(op.a), draft.read(op.b)
     y = draft.write(op.y, over=op.a if t[op.a].shape == t[op.y].shape else None)
-    extents, a_steps, b_steps = stretched(t[op.a].shape, t[op.b].shape, t[op.y].shape)
-    missing = AXES - len(extents)
-    walk = (*[1] * missing, *extents, *[0] * missing, *a_steps, *[0] * missing, *b_steps)
-    draft.call(kernel, a, b, y, *walk, *literals)
+    draft.call(kernel, a, b, y, *stretched_walk(op, t)[0], *literals)
 
 
 def _zeros(op: Binary, t: Tensors) -> tuple[int, int, int]:

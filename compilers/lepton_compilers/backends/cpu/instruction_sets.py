@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lepton_compilers.backends.cpu import avx512vnni, elementwise, float_kernel, portable, training
+from lepton_compilers.backends.cpu import avx512vnni, elementwise, float_kernel, int16, portable, training
 from lepton_compilers.backends.cpu.lowering import Rows
 from lepton_targets import Isa
 
@@ -22,6 +22,7 @@ EVERYWHERE: tuple[Rows, ...] = (
     portable.LOWERINGS,
     elementwise.LOWERINGS,
     float_kernel.LOWERINGS,
+    int16.LOWERINGS,
     training.LOWERINGS,
 )
 """The tables that end every instruction set's list."""

@@ -9,8 +9,17 @@ from typing import Any
 from lepton_compilers.backends.cpu.plan import Call, Place, Plan, Space
 from lepton_targets.errors import MissingExtraError
 
-HEADER_ORDER = ("portable.h", "mathematics.h", "elementwise.h", "training_portable.h", "avx512vnni.h")
+HEADER_ORDER = (
+    "portable.h",
+    "mathematics.h",
+    "elementwise.h",
+    "int16.h",
+    "training_portable.h",
+    "avx512vnni.h",
+)
 """A header may use what stands in earlier ones."""
+STANDS_ON = {"int16.h": {"elementwise.h"}}
+"""Headers that need another than portable.h."""
 
 _PROLOGUE = ("#include", "#define TVM_EXPORTS", "void* __tvm_ffi__library_ctx", "// tvm target")
 """Lines of TVM's output that serve its own runtime, which generated code does not have."""
@@ -23,7 +32,8 @@ def kernel_header(name: str) -> str:
 
 def c_source(plans: Iterable[Plan], headers: Iterable[str]) -> str:
     """One self-contained C file that exports `lepton_<function>` for every plan."""
-    wanted = {"portable.h", *headers}
+    named = {"portable.h", *headers}
+    wanted = named.union(*(STANDS_ON.get(name, ()) for name in named))
     unknown = wanted - {*HEADER_ORDER}
     if unknown:
         raise ValueError(f"headers {sorted(unknown)} have no place in HEADER_ORDER")

@@ -1,0 +1,299 @@
+"""The rows of int16 activations with int8 weights, which every CPU has: kernels/int16.h."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from lepton_compilers.backends.answers import Answer, No, when
+from lepton_compilers.backends.cpu.draft import Draft
+from lepton_compilers.backends.cpu.elementwise import stretched_walk
+from lepton_compilers.backends.cpu.lowering import Lowering, Rows
+from lepton_compilers.backends.cpu.packing import float_bits
+from lepton_compilers.backends.cpu.plan import Place
+from lepton_compilers.backends.cpu.portable import (
+    Pool,
+    Products,
+    Sliding,
+    image_bytes,
+    pool_window,
+    typed,
+    window,
+)
+from lepton_sdk.program import Clamp, TensorId, Tensors
+from lepton_sdk.program import arithmetic_int16 as int16
+from lepton_sdk.program.operations import (
+    Add,
+    AveragePool2d,
+    ClampTo,
+    Conv2d,
+    Dense,
+    DepthwiseConv2d,
+    Dequantize,
+    GroupedConv2d,
+    MaxPool2d,
+    Mul,
+    Quantize,
+    Softmax,
+    Sub,
+    Table,
+)
+from lepton_sdk.program.operations_int16 import FixedPointSigmoid, FixedPointTanh, Requantize
+
+HEADER = "int16.h"
+
+
+# What is accepted
+
+
+def _both(op: Any, t: Tensors) -> Answer:
+    return typed(t, "int16", op.x, op.y)
+
+
+def _alike(op: Pool, t: Tensors) -> Answer:
+    """int16 pools of one quantisation."""
+    answer = _both(op, t)
+    if isinstance(answer, No):
+        return answer
+    return when(t[op.x].quantization == t[op.y].quantization, "an int16 pool between different scales")
+
+
+def _products(op: Products, t: Tensors) -> Answer:
+    """Constant int8 weights, and accumulators that the multiplier can't take out of int64."""
+    answer = typed(t, "int16", op.x, op.y)
+    if isinstance(answer, No):
+        return answer
+    weight, multiplier = t[op.weight].value, t[op.multiplier].value if op.multiplier else None
+    bias = t[op.bias].value if op.bias else np.zeros(1, np.int64)
+    if weight is None or multiplier is None or bias is None or weight.dtype != np.int8:
+        return No("int16 products need constant int8 weights, a constant bias and multiplier")
+    if weight.min() < -127:
+        return No("a weight of −128; weights lie in −127 … 127")
+    axes = (0, 1) if isinstance(op, DepthwiseConv2d) else tuple(range(1, weight.ndim))
+    reach = int((np.abs(weight).sum(axes, dtype=np.int64) * 32768 + np.abs(bias)).max())
+    if reach >= int16.ACCUMULATOR_LIMIT:
+        return No(f"sums that reach {reach}; an int16 layer's accumulator holds {int16.ACCUMULATOR_LIMIT}")
+    return when(multiplier[1].min() >= 1 and multiplier[1].max() <= 62, "shifts outside 1 … 62")
+
+
+def _two_typed(op: Add | Sub | Mul, t: Tensors) -> Answer:
+    answer = typed(t, "int16", op.a, op.b, op.y)
+    return answer if isinstance(answer, No) else stretched_walk(op, t)[1]
+
+
+def _sum(op: Add | Sub, t: Tensors) -> Answer:
+    answer = _two_typed(op, t)
+    if isinstance(answer, No):
+        return answer
+    return when(int16.fits(_sum_factors(op, t)[2], 30), "scales of an int16 sum whose factor is 1 or more")
+
+
+def _mul(op: Mul, t: Tensors) -> Answer:
+    answer = _two_typed(op, t)
+    if isinstance(answer, No):
+        return answer
+    return when(
+        int16.fits(_product_factor(op, t), 30), "scales of an int16 product whose factor is 1 or more"
+    )
+
+
+def _requantize(op: Requantize, t: Tensors) -> Answer:
+    kinds = (t[op.x].dtype, t[op.y].dtype)
+    if "int16" not in kinds or set(kinds) - {"int8", "int16"}:
+        return No(
+            f"requantises {kinds[0]} to {kinds[1]}; int16 to int16 or int8, or int8 to int16, is supported"
+        )
+    return when(int16.fits(_requantise_factor(op, t), 16), "scales whose ratio is 2^14 or more")
+
+
+def _softmax(op: Softmax, t: Tensors) -> Answer:
+    answer = _both(op, t)
+    if isinstance(answer, No):
+        return answer
+    fits = int16.fits(int16.softmax_factor(float(t[op.x].scale)), 16)
+    return when(op.table is not None and fits, "an int16 softmax without tables, or of a scale above 2")
+
+
+def _sigmoid(op: FixedPointSigmoid | FixedPointTanh, t: Tensors) -> Answer:
+    answer = _both(op, t)
+    if isinstance(answer, No):
+        return answer
+    multiplier = int16.sigmoid_multiplier(float(t[op.x].scale))[0]
+    return when(multiplier <= int16.HIGH, "an int16 sigmoid or tanh of a scale above 2")
+
+
+def _from_to(x: str, y: str) -> Callable[[Quantize | Dequantize, Tensors], Answer]:
+    return lambda op, t: when((t[op.x].dtype, t[op.y].dtype) == (x, y), f"this form goes from {x} to {y}")
+
+
+# What is emitted
+
+
+def bounds(clamp: Clamp | None) -> tuple[int, int]:
+    """Bounds of an int16 result."""
+    return (int(clamp.low), int(clamp.high)) if clamp else (int16.LOW, int16.HIGH)
+
+
+def _scales(t: Tensors, *names: TensorId) -> list[float]:
+    return [float(t[name].scale) for name in names]
+
+
+def _sum_factors(op: Add | Sub, t: Tensors) -> tuple[int16.Factor, int16.Factor, int16.Factor]:
+    a, b, y = _scales(t, op.a, op.b, op.y)
+    return int16.sum_factors(a, b, y)
+
+
+def _product_factor(op: Mul, t: Tensors) -> int16.Factor:
+    a, b, y = _scales(t, op.a, op.b, op.y)
+    return int16.product_factor(a, b, y)
+
+
+def _requantise_factor(op: Requantize, t: Tensors) -> int16.Factor:
+    x, y = _scales(t, op.x, op.y)
+    return int16.requantise_factor(x, y)
+
+
+def _constants(op: Products, draft: Draft) -> tuple[Place, Place, Place]:
+    weight, multiplier = draft.value(op.weight), draft.value(op.multiplier or "")
+    assert weight is not None
+    assert multiplier is not None  # accepted
+    channels = draft.tensors[op.y].shape[-1]
+    bias = draft.value(op.bias) if op.bias else None
+    return (
+        draft.constant(weight),
+        draft.constant(np.zeros(channels, np.int64) if bias is None else bias),
+        draft.constant(np.ascontiguousarray(np.broadcast_to(multiplier, (2, channels)))),
+    )
+
+
+def _slid(kernel: str, op: Sliding, draft: Draft, *first: int) -> None:
+    x, constants = draft.read(op.x), _constants(op, draft)
+    arguments = (*constants, draft.write(op.y).stepping(image_bytes(draft, op.y)))
+    literals = (*first, *window(op, draft), *bounds(op.clamp))
+    images = draft.tensors[op.x].shape[0]
+    draft.call(kernel, x.stepping(image_bytes(draft, op.x)), *arguments, *literals, times=images)
+
+
+def emit_conv2d(op: Conv2d | GroupedConv2d, draft: Draft) -> None:
+    """One call an image; Conv2d is the case of one group."""
+    _slid("grouped_conv2d_int16", op, draft, 1 if isinstance(op, Conv2d) else op.groups(draft.tensors))
+
+
+def emit_depthwise(op: DepthwiseConv2d, draft: Draft) -> None:
+    """One call an image."""
+    _slid("depthwise_int16", op, draft)
+
+
+def emit_dense(op: Dense, draft: Draft) -> None:
+    """A 1 × 1 convolution whose pixels are the rows."""
+    (rows, inner), out = draft.tensors[op.x].shape, draft.tensors[op.y].shape[1]
+    x, constants = draft.read(op.x), _constants(op, draft)
+    shape = (1, 1, rows, inner, 1, rows, out, 1, 1, 1, 1, 0, 0, 1, 1)
+    draft.call("grouped_conv2d_int16", x, *constants, draft.write(op.y), *shape, *bounds(op.clamp))
+
+
+def _pooled(kernel: str) -> Callable[[Pool, Draft], None]:
+    def emit(op: Pool, draft: Draft) -> None:
+        x = draft.read(op.x).stepping(image_bytes(draft, op.x))
+        y = draft.write(op.y).stepping(image_bytes(draft, op.y))
+        literals = (*pool_window(op, draft), *bounds(op.clamp))
+        draft.call(kernel, x, y, *literals, times=draft.tensors[op.x].shape[0])
+
+    return emit
+
+
+def _two(kernel: str, op: Add | Sub | Mul, draft: Draft, *literals: int) -> None:
+    """In place over an operand of y's shape that nothing reads later."""
+    t = draft.tensors
+    a, b = draft.read(op.a), draft.read(op.b)
+    y = draft.write(op.y, over=op.a if t[op.a].shape == t[op.y].shape else None)
+    draft.call(kernel, a, b, y, *stretched_walk(op, t)[0], *literals, *bounds(op.clamp))
+
+
+def emit_sum(op: Add | Sub, draft: Draft) -> None:
+    """Both operands brought to one scale, then summed or subtracted."""
+    factors = [n for f in _sum_factors(op, draft.tensors) for n in (f.mantissa, f.exponent)]
+    _two("stretched_add_int16", op, draft, 1 if isinstance(op, Add) else -1, *factors)
+
+
+def emit_mul(op: Mul, draft: Draft) -> None:
+    """Products of elements."""
+    by = _product_factor(op, draft.tensors)
+    _two("stretched_mul_int16", op, draft, by.mantissa, by.exponent)
+
+
+def emit_requantize(op: Requantize, draft: Draft) -> None:
+    """Element by element."""
+    x, y = draft.tensors[op.x], draft.tensors[op.y]
+    by, limits = _requantise_factor(op, draft.tensors), np.iinfo(y.dtype)
+    low, high = bounds(op.clamp) if op.clamp else (int(limits.min), int(limits.max))
+    source = draft.read(op.x)
+    target = draft.write(op.y, over=op.x if x.dtype == y.dtype else None)
+    literals = (x.size, x.zero_point, by.mantissa, by.exponent, y.zero_point, low, high)
+    draft.call(f"requantize_{x.dtype}_{y.dtype}", source, target, *literals)
+
+
+def emit_clamp(op: ClampTo, draft: Draft) -> None:
+    """Element by element."""
+    x, y = draft.read(op.x), draft.write(op.y, over=op.x)
+    draft.call("clamp_int16", x, y, draft.tensors[op.y].size, *bounds(op.clamp))
+
+
+def emit_quantize(op: Quantize, draft: Draft) -> None:
+    """Element by element."""
+    y, source = draft.tensors[op.y], draft.read(op.x)
+    inverse = float(np.float32(1) / y.scale)
+    draft.call("quantize_int16", source, draft.write(op.y), y.size, float_bits(inverse))
+
+
+def emit_dequantize(op: Dequantize, draft: Draft) -> None:
+    """Element by element."""
+    x, source = draft.tensors[op.x], draft.read(op.x)
+    draft.call("dequantize_int16", source, draft.write(op.y), x.size, float_bits(float(x.scale)))
+
+
+def emit_table(op: Table, draft: Draft) -> None:
+    """A look-up and a line an element."""
+    x, table = draft.read(op.x), draft.read(op.table)
+    draft.call("table_int16", x, table, draft.write(op.y, over=op.x), draft.tensors[op.y].size)
+
+
+def emit_softmax(op: Softmax, draft: Draft) -> None:
+    """A row at a time."""
+    assert op.table is not None  # accepted
+    x, tables, tensor = draft.read(op.x), draft.read(op.table), draft.tensors[op.x]
+    by = int16.softmax_factor(float(tensor.scale))
+    rows = (tensor.size // tensor.shape[-1], tensor.shape[-1])
+    draft.call("softmax_int16", x, tables, draft.write(op.y), *rows, by.mantissa, by.exponent)
+
+
+def _curve(kernel: str) -> Callable[[FixedPointSigmoid | FixedPointTanh, Draft], None]:
+    def emit(op: FixedPointSigmoid | FixedPointTanh, draft: Draft) -> None:
+        x, table, tensor = draft.read(op.x), draft.read(op.table), draft.tensors[op.x]
+        multiplier = int16.sigmoid_multiplier(float(tensor.scale))
+        draft.call(kernel, x, table, draft.write(op.y, over=op.x), tensor.size, *multiplier)
+
+    return emit
+
+
+LOWERINGS: Rows = {
+    Conv2d: (Lowering(_products, emit_conv2d, HEADER),),
+    DepthwiseConv2d: (Lowering(_products, emit_depthwise, HEADER),),
+    GroupedConv2d: (Lowering(_products, emit_conv2d, HEADER),),
+    Dense: (Lowering(_products, emit_dense, HEADER),),
+    Add: (Lowering(_sum, emit_sum, HEADER),),
+    Sub: (Lowering(_sum, emit_sum, HEADER),),
+    Mul: (Lowering(_mul, emit_mul, HEADER),),
+    AveragePool2d: (Lowering(_alike, _pooled("average_pool_int16"), HEADER),),
+    MaxPool2d: (Lowering(_alike, _pooled("max_pool_int16"), HEADER),),
+    Softmax: (Lowering(_softmax, emit_softmax, HEADER),),
+    Table: (Lowering(_both, emit_table, HEADER),),
+    ClampTo: (Lowering(_both, emit_clamp, HEADER),),
+    Quantize: (Lowering(_from_to("float32", "int16"), emit_quantize, HEADER),),
+    Dequantize: (Lowering(_from_to("int16", "float32"), emit_dequantize, HEADER),),
+    Requantize: (Lowering(_requantize, emit_requantize, HEADER),),
+    FixedPointSigmoid: (Lowering(_sigmoid, _curve("sigmoid_int16"), HEADER),),
+    FixedPointTanh: (Lowering(_sigmoid, _curve("tanh_int16"), HEADER),),
+}

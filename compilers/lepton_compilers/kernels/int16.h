@@ -1,0 +1,255 @@
+/* Micro-kernels of int16 activations with int8 weights; they stand on portable.h and elementwise.h.
+ *
+ * They compute docs/arithmetic.md, int16, bit for bit: exact integers, no float but at the ends.
+ */
+#ifndef LEPTON_INT16_H
+#define LEPTON_INT16_H
+
+/* So many products of an int16 and an int8 in -127 .. 127 fit in 32 bits. */
+#define LEPTON_INT16_RUN 512
+
+LEPTON_KERNEL int64_t clamp_wide(const int64_t v, const int lo, const int hi) { return v < lo ? lo : v > hi ? hi : v; }
+
+/* x * mantissa * 2^(exponent - 31): half up to the mantissa's bits, then half away from zero; the compiler has
+   proven that x * 2^exponent fits in 32 bits. */
+LEPTON_KERNEL int32_t scaled(const int32_t x, const int mantissa, const int exponent) {
+  const int left = LEPTON_MAX(exponent, 0), right = LEPTON_MAX(-exponent, 0);
+  const int64_t high = ((int64_t)x * ((int64_t)1 << left) * mantissa + ((int64_t)1 << 30)) >> 31;
+  const int64_t mask = ((int64_t)1 << right) - 1;
+  return (int32_t)((high >> right) + ((high & mask) > (mask >> 1) + (right ? high < 0 : 0)));
+}
+
+LEPTON_KERNEL int16_t requantise_int16(const int64_t accumulator, const int32_t multiplier, const int32_t shift,
+                                       const int lo, const int hi) {
+  return (int16_t)clamp_wide((accumulator * multiplier + ((int64_t)1 << (shift - 1))) >> shift, lo, hi);
+}
+
+LEPTON_KERNEL int64_t dot_int16(const int16_t *restrict x, const int8_t *restrict w, const int n) {
+  int64_t sum = 0;
+  for (int start = 0; start < n; start += LEPTON_INT16_RUN) {
+    const int end = LEPTON_MIN(start + LEPTON_INT16_RUN, n);
+    int32_t part = 0;
+    for (int i = start; i < end; i++) part += (int32_t)x[i] * (int32_t)w[i];
+    sum += part;
+  }
+  return sum;
+}
+
+/* ---- sums of products ---- */
+
+/* weights [o][kh][kw][c / groups]; multipliers [2][o]: factors, then right shifts */
+LEPTON_KERNEL void grouped_conv2d_int16(uint8_t *restrict x_, uint8_t *restrict w_, uint8_t *restrict b_,
+                                        uint8_t *restrict m_, uint8_t *restrict y_, const int groups, const int h,
+                                        const int w, const int c, const int oh, const int ow, const int o, const int kh,
+                                        const int kw, const int sh, const int sw, const int pt, const int pl,
+                                        const int dh, const int dw, const int lo, const int hi) {
+  const int16_t *x = (const int16_t *)x_;
+  const int8_t *weight = (const int8_t *)w_;
+  const int64_t *bias = (const int64_t *)b_;
+  const int32_t *multiplier = (const int32_t *)m_;
+  int16_t *y = (int16_t *)y_;
+  const int inner = c / groups, each = o / groups;
+  for (int oy = 0; oy < oh; oy++)
+    for (int ox = 0; ox < ow; ox++)
+      for (int oc = 0; oc < o; oc++) {
+        int64_t sum = bias[oc];
+        for (int ky = 0; ky < kh; ky++) {
+          const int iy = oy * sh - pt + ky * dh;
+          if (iy < 0 || iy >= h) continue;
+          for (int kx = 0; kx < kw; kx++) {
+            const int ix = ox * sw - pl + kx * dw;
+            if (ix < 0 || ix >= w) continue;
+            sum += dot_int16(x + ((ptrdiff_t)iy * w + ix) * c + (ptrdiff_t)(oc / each) * inner,
+                             weight + (((ptrdiff_t)oc * kh + ky) * kw + kx) * inner, inner);
+          }
+        }
+        y[((ptrdiff_t)oy * ow + ox) * o + oc] = requantise_int16(sum, multiplier[oc], multiplier[o + oc], lo, hi);
+      }
+}
+
+/* weights [kh][kw][o]; output channel i reads input channel i / (o / c) */
+LEPTON_KERNEL void depthwise_int16(uint8_t *restrict x_, uint8_t *restrict w_, uint8_t *restrict b_,
+                                   uint8_t *restrict m_, uint8_t *restrict y_, const int h, const int w, const int c,
+                                   const int oh, const int ow, const int o, const int kh, const int kw, const int sh,
+                                   const int sw, const int pt, const int pl, const int dh, const int dw, const int lo,
+                                   const int hi) {
+  const int16_t *x = (const int16_t *)x_;
+  const int8_t *weight = (const int8_t *)w_;
+  const int64_t *bias = (const int64_t *)b_;
+  const int32_t *multiplier = (const int32_t *)m_;
+  int16_t *y = (int16_t *)y_;
+  const int each = o / c;
+  for (int oy = 0; oy < oh; oy++)
+    for (int ox = 0; ox < ow; ox++)
+      for (int ob = 0; ob < o; ob += 16) {
+        const int n = LEPTON_MIN(16, o - ob);
+        int64_t sum[16];
+        for (int l = 0; l < n; l++) sum[l] = bias[ob + l];
+        for (int ky = 0; ky < kh; ky++) {
+          const int iy = oy * sh - pt + ky * dh;
+          if (iy < 0 || iy >= h) continue;
+          for (int kx = 0; kx < kw; kx++) {
+            const int ix = ox * sw - pl + kx * dw;
+            if (ix < 0 || ix >= w) continue;
+            const int16_t *from = x + ((ptrdiff_t)iy * w + ix) * c;
+            const int8_t *by = weight + ((ptrdiff_t)ky * kw + kx) * o + ob;
+            for (int l = 0; l < n; l++) sum[l] += (int32_t)from[(ob + l) / each] * (int32_t)by[l];
+          }
+        }
+        int16_t *to = y + ((ptrdiff_t)oy * ow + ox) * o + ob;
+        for (int l = 0; l < n; l++)
+          to[l] = requantise_int16(sum[l], multiplier[ob + l], multiplier[o + ob + l], lo, hi);
+      }
+}
+
+/* ---- windows ---- */
+
+LEPTON_KERNEL void average_pool_int16(uint8_t *restrict x_, uint8_t *restrict y_, const int h, const int w, const int c,
+                                      const int oh, const int ow, const int kh, const int kw, const int sh,
+                                      const int sw, const int pt, const int pl, const int lo, const int hi) {
+  const int16_t *x = (const int16_t *)x_;
+  int16_t *y = (int16_t *)y_;
+  for (int oy = 0; oy < oh; oy++)
+    for (int ox = 0; ox < ow; ox++) {
+      const int y0 = LEPTON_MAX(oy * sh - pt, 0), y1 = LEPTON_MIN(oy * sh - pt + kh, h);
+      const int x0 = LEPTON_MAX(ox * sw - pl, 0), x1 = LEPTON_MIN(ox * sw - pl + kw, w);
+      const int64_t count = (int64_t)(y1 - y0) * (x1 - x0), half = count / 2;
+      int16_t *to = y + ((ptrdiff_t)oy * ow + ox) * c;
+      for (int i = 0; i < c; i++) {
+        int64_t sum = 0;
+        for (int iy = y0; iy < y1; iy++)
+          for (int ix = x0; ix < x1; ix++) sum += x[((ptrdiff_t)iy * w + ix) * c + i];
+        to[i] = (int16_t)clamp_wide((sum > 0 ? sum + half : sum - half) / count, lo, hi);
+      }
+    }
+}
+
+LEPTON_KERNEL void max_pool_int16(uint8_t *restrict x_, uint8_t *restrict y_, const int h, const int w, const int c,
+                                  const int oh, const int ow, const int kh, const int kw, const int sh, const int sw,
+                                  const int pt, const int pl, const int lo, const int hi) {
+  const int16_t *x = (const int16_t *)x_;
+  int16_t *y = (int16_t *)y_;
+  for (int oy = 0; oy < oh; oy++)
+    for (int ox = 0; ox < ow; ox++) {
+      const int y0 = LEPTON_MAX(oy * sh - pt, 0), y1 = LEPTON_MIN(oy * sh - pt + kh, h);
+      const int x0 = LEPTON_MAX(ox * sw - pl, 0), x1 = LEPTON_MIN(ox * sw - pl + kw, w);
+      int16_t *to = y + ((ptrdiff_t)oy * ow + ox) * c;
+      for (int i = 0; i < c; i++) {
+        int32_t best = -32768;
+        for (int iy = y0; iy < y1; iy++)
+          for (int ix = x0; ix < x1; ix++) best = LEPTON_MAX(best, x[((ptrdiff_t)iy * w + ix) * c + i]);
+        to[i] = (int16_t)clamp_int(best, lo, hi);
+      }
+    }
+}
+
+/* ---- elements ---- */
+
+/* sign: 1 for a sum, -1 for a difference */
+LEPTON_KERNEL void stretched_add_int16(LEPTON_STRETCHED, const int sign, const int ma, const int ea, const int mb,
+                                       const int eb, const int my, const int ey, const int lo, const int hi) {
+  LEPTON_FOR_STRETCHED(int16_t, (int16_t)clamp_int(scaled(scaled(p * 32768, ma, ea) + sign * scaled(q * 32768, mb, eb),
+                                                          my, ey),
+                                                   lo, hi))
+}
+
+LEPTON_KERNEL void stretched_mul_int16(LEPTON_STRETCHED, const int m, const int e, const int lo, const int hi) {
+  LEPTON_FOR_STRETCHED(int16_t, (int16_t)clamp_int(scaled(p * q, m, e), lo, hi))
+}
+
+LEPTON_KERNEL void clamp_int16(uint8_t *x_, uint8_t *y_, const int n, const int lo, const int hi) {
+  const int16_t *x = (const int16_t *)x_;
+  int16_t *y = (int16_t *)y_;
+  for (ptrdiff_t i = 0; i < n; i++) y[i] = (int16_t)clamp_int(x[i], lo, hi);
+}
+
+#define LEPTON_REQUANTIZE(NAME, FROM, TO)                                                                             \
+  LEPTON_KERNEL void NAME(uint8_t *x_, uint8_t *y_, const int n, const int zx, const int m, const int e, const int zy, \
+                          const int lo, const int hi) {                                                               \
+    const FROM *x = (const FROM *)x_;                                                                                 \
+    TO *y = (TO *)y_;                                                                                                 \
+    for (ptrdiff_t i = 0; i < n; i++) y[i] = (TO)clamp_int(scaled(x[i] - zx, m, e) + zy, lo, hi);                     \
+  }
+LEPTON_REQUANTIZE(requantize_int16_int16, int16_t, int16_t)
+LEPTON_REQUANTIZE(requantize_int16_int8, int16_t, int8_t)
+LEPTON_REQUANTIZE(requantize_int8_int16, int8_t, int16_t)
+
+LEPTON_KERNEL void quantize_int16(uint8_t *restrict x_, uint8_t *restrict y_, const int n, const int inverse_bits) {
+  const float *x = (const float *)x_;
+  int16_t *y = (int16_t *)y_;
+  for (ptrdiff_t i = 0; i < n; i++) {
+    const float product = x[i] * float_of_bits(inverse_bits);
+    y[i] = (int16_t)clamp_int(round_even(product == product ? product : 0.0f), -32768, 32767);
+  }
+}
+
+LEPTON_KERNEL void dequantize_int16(uint8_t *restrict x_, uint8_t *restrict y_, const int n, const int scale_bits) {
+  const int16_t *x = (const int16_t *)x_;
+  float *y = (float *)y_;
+  for (ptrdiff_t i = 0; i < n; i++) y[i] = (float)x[i] * float_of_bits(scale_bits);
+}
+
+/* ---- tables ---- */
+
+/* 512 straight pieces of 128 values each */
+LEPTON_KERNEL int16_t interpolated(const int32_t x, const int16_t *table) {
+  const int16_t *at = table + 256 + (x >> 7);
+  return (int16_t)(at[0] + (((at[1] - at[0]) * (x & 0x7f) + 64) >> 7));
+}
+
+LEPTON_KERNEL void table_int16(uint8_t *x_, uint8_t *restrict table, uint8_t *y_, const int n) {
+  const int16_t *x = (const int16_t *)x_;
+  int16_t *y = (int16_t *)y_;
+  for (ptrdiff_t i = 0; i < n; i++) y[i] = interpolated(x[i], (const int16_t *)table);
+}
+
+/* tables: e^v over -10 .. 0, then 1 / (1 + v) over 0 .. 1, both times 2^15 */
+LEPTON_KERNEL void softmax_int16(uint8_t *restrict x_, uint8_t *restrict tables_, uint8_t *restrict y_, const int rows,
+                                 const int n, const int m, const int e) {
+  const int16_t *tables = (const int16_t *)tables_;
+  for (int r = 0; r < rows; r++) {
+    const int16_t *x = (const int16_t *)x_ + (ptrdiff_t)r * n;
+    int16_t *y = (int16_t *)y_ + (ptrdiff_t)r * n;
+    int32_t largest = -32768, sum = 0;
+    for (int i = 0; i < n; i++) largest = LEPTON_MAX(largest, x[i]);
+    for (int i = 0; i < n; i++) {
+      y[i] = interpolated(clamp_int(scaled(x[i] - largest, m, e) + 32767, -32768, 32767), tables);
+      sum += y[i];
+    }
+    const int headroom = __builtin_clz((uint32_t)sum) - 1, shift = 30 - headroom;
+    const int32_t above_one = (int32_t)((((int64_t)sum << headroom) + (1 << 13)) >> 14) - (1 << 15) - (1 << 16);
+    const int32_t reciprocal = interpolated(clamp_int(above_one, -32768, 32767), tables + 513);
+    for (int i = 0; i < n; i++)
+      y[i] = (int16_t)clamp_int((y[i] * reciprocal + (1 << (shift - 1))) >> shift, 0, 32767);
+  }
+}
+
+/* table: sigmoid(i / 24) * 2^16; x * m >> s is x in 1 / (3 * 2^12) */
+LEPTON_KERNEL int32_t sigmoid_line(const int32_t magnitude, const int32_t *table, const int bits, const int32_t end) {
+  const int32_t i = magnitude >> bits;
+  if (i >= 255) return end;
+  return (int32_t)((uint32_t)table[i] << bits) + (magnitude & ((1 << bits) - 1)) * (table[i + 1] - table[i]);
+}
+
+LEPTON_KERNEL void sigmoid_int16(uint8_t *x_, uint8_t *restrict table, uint8_t *y_, const int n, const int m,
+                                 const int s) {
+  const int16_t *x = (const int16_t *)x_;
+  int16_t *y = (int16_t *)y_;
+  for (ptrdiff_t i = 0; i < n; i++) {
+    const int32_t steps = (x[i] * m + ((1 << s) >> 1)) >> s;
+    const int32_t line = sigmoid_line(steps < 0 ? -steps : steps, (const int32_t *)table, 9, 0x7fff << 10);
+    y[i] = (int16_t)((steps >= 0 ? line + 512 : (1 << 25) - line + 511) >> 10);
+  }
+}
+
+LEPTON_KERNEL void tanh_int16(uint8_t *x_, uint8_t *restrict table, uint8_t *y_, const int n, const int m,
+                              const int s) {
+  const int16_t *x = (const int16_t *)x_;
+  int16_t *y = (int16_t *)y_;
+  for (ptrdiff_t i = 0; i < n; i++) {
+    const int32_t steps = (x[i] * m + ((1 << s) >> 1)) >> s;
+    const int32_t line = sigmoid_line(steps < 0 ? -steps : steps, (const int32_t *)table, 8, 0xffff << 8);
+    y[i] = (int16_t)((steps >= 0 ? line - (1 << 23) + 128 : (1 << 23) - line + 127) >> 8);
+  }
+}
+#endif
