@@ -85,6 +85,7 @@ class _NoWork:
     """An engine whose function is the C library's `abs`, called with as many arguments as compiled code."""
 
     name = target = "none"
+    threads = 1
     functions: Mapping[str, FunctionInterface] = {}
 
     def bind(

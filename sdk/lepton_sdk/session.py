@@ -37,7 +37,8 @@ class Session:
 
     source: a bundle, its path, or a .tflite's path with engine "litert". trust: a public-key PEM file or
     several; where given, a signature by one of them is required before any code is loaded; None runs unsigned
-    files too. `close`, or leaving a `with` block, gives up code, memory and the mapped file.
+    files too. threads: at most so many run one inference, the caller's included. `close`, or leaving a `with`
+    block, gives up code, memory, threads and the mapped file.
     Raises BundleFormatError, SignatureError, UnavailableError (nothing for this CPU), MissingExtraError.
     """
 
@@ -170,6 +171,11 @@ class Session:
     def target(self) -> str:
         """Target of the code that runs."""
         return self._engine.target
+
+    @property
+    def threads(self) -> int:
+        """How many threads run one inference: what was asked for, less where the code can't use them."""
+        return self._engine.threads
 
     @property
     def functions(self) -> tuple[str, ...]:

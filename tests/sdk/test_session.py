@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as npst
 
 from lepton_sdk import Bundle, Session
 from lepton_sdk.bundle import EntryPoint, TensorSpec, generate_key
-from lepton_sdk.engines.native import aligned_bytes
+from lepton_sdk.engines.memory import aligned_bytes
 from lepton_targets.errors import (
     BadInputError,
     CheckFailedError,
@@ -287,7 +287,6 @@ def test_function_that_fails_is_reported(tmp_path: Path) -> None:
     [
         ({"engine": "nativ"}, UsageError, "did you mean native"),
         ({"threads": 0}, UsageError, "at least 1"),
-        ({"threads": 2}, UnavailableError, "one thread"),
     ],
 )
 def test_wrong_options(path: Path, options: dict[str, Any], error: type[Exception], message: str) -> None:

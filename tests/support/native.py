@@ -46,8 +46,18 @@ class Native:
         content = self._variables[start : start + tensor.nbytes]
         return content.view(tensor.dtype).reshape(tensor.shape).copy()
 
-    def run(self, inputs: Sequence[Array], function: str = "infer") -> list[Array]:
-        """One call; outputs carry guard bytes on both sides, which must survive it."""
+    @property
+    def library(self) -> ctypes.CDLL:
+        """The loaded code."""
+        return self._library
+
+    def run(
+        self, inputs: Sequence[Array], function: str = "infer", parallel: int | None = None
+    ) -> list[Array]:
+        """One call; outputs carry guard bytes on both sides, which must survive it.
+
+        parallel: address of a lepton_parallel.
+        """
         entry, body = self.artifact.functions[function], self.program.function(function)
         arena = aligned_bytes(entry.arena_bytes + 64)
         sources = [np.ascontiguousarray(array) for array in inputs]
@@ -59,7 +69,7 @@ class Native:
             ctypes.c_void_p(self._variables.ctypes.data),
             (ctypes.c_void_p * len(sources))(*(a.ctypes.data for a in sources)),
             (ctypes.c_void_p * len(targets))(*(t.ctypes.data + 64 for t in targets)),
-            None,
+            ctypes.c_void_p(parallel),
         )
         assert code == 0
         for size, block in ((entry.arena_bytes - 64, arena), *zip(sizes, targets)):

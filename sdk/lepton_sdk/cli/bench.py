@@ -52,7 +52,7 @@ def bench(
         "engine": engine,
         "target": session.target,
         "function": function,
-        "threads": threads,
+        "threads": session.threads,
         "latency_us": own.to_json(),
         "against": None,
         "ratio_median": None,
@@ -120,7 +120,8 @@ def _cold(bundle: Path, engine: str, keys: list[Path]) -> dict[str, float]:
 
 def _print(report: dict[str, Any]) -> None:
     columns = ("", "min µs", "median µs", "p99 µs")
-    rows = [(f"{report['engine']} ({report['target']})", *report["latency_us"].values())]
+    threads = f", {report['threads']} threads" if report["threads"] > 1 else ""
+    rows = [(f"{report['engine']} ({report['target']}{threads})", *report["latency_us"].values())]
     if report["against"]:
         peer = report["against"]
         rows.append((f"{peer['name']} {peer['version']}", *peer["latency_us"].values()))

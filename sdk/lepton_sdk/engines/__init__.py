@@ -1,6 +1,6 @@
 """Things that execute a model's functions. A session asks for one by name.
 
-    native.py      machine code from the bundle, loaded from memory
+    native.py      machine code from the bundle, loaded from memory (library.py), served by threads (pool.py)
     reference.py   the Program itself on numpy: slow, exact, on every operating system
     litert.py      a plain .tflite through LiteRT: fall-back and oracle
 
@@ -41,6 +41,10 @@ class Engine(Protocol):
     @property
     def target(self) -> str:
         """What the code was made for."""
+
+    @property
+    def threads(self) -> int:
+        """How many threads run one call."""
 
     @property
     def functions(self) -> Mapping[str, FunctionInterface]:

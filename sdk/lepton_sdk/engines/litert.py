@@ -43,6 +43,7 @@ class LitertEngine:
         except (ValueError, RuntimeError) as error:
             raise BadInputError(f"LiteRT does not open {path}: {error}") from None
         self._path = path
+        self.threads = threads
         self._input_ids = [detail["index"] for detail in self._interpreter.get_input_details()]
         self._output_ids = [detail["index"] for detail in self._interpreter.get_output_details()]
         self.functions: Mapping[str, FunctionInterface] = {

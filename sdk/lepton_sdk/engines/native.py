@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lepton_sdk.bundle.format import ALIGNMENT
 from lepton_sdk.bundle.manifest import Artifact, FunctionInterface
 from lepton_sdk.bundle.reader import Bundle
 from lepton_sdk.engines import library
+from lepton_sdk.engines.memory import aligned_bytes
 from lepton_sdk.engines.selection import best_artifact
 from lepton_targets.errors import (
     BundleFormatError,
@@ -25,24 +25,24 @@ from lepton_targets.errors import (
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from lepton_sdk.engines.pool import Pool
+
 
 def open(source: Bundle | str | Path, threads: int = 1) -> NativeEngine:
-    """The engine for the best artifact that this CPU runs. Raises UnavailableError where there is none."""
-    if threads != 1:
-        raise UnavailableError(
-            f"the native engine runs on one thread in this version; {threads} were asked for",
-            "open one session a process to use more cores",
-        )
+    """The engine for the best artifact that this CPU runs. Raises UnavailableError where there is none.
+
+    threads: at most so many run one inference, the caller's included; the bytes are the same with any number.
+    """
     bundle = source if isinstance(source, Bundle) else Bundle.open(source)
-    return NativeEngine(bundle, best_artifact(bundle))
+    return NativeEngine(bundle, best_artifact(bundle), threads)
 
 
 class NativeEngine:
-    """Code, weights (in the mapped file), one arena and one block of variables."""
+    """Code, weights (in the mapped file), one arena, one block of variables, threads that share the work."""
 
     name = "native"
 
-    def __init__(self, bundle: Bundle, artifact: Artifact) -> None:
+    def __init__(self, bundle: Bundle, artifact: Artifact, threads: int = 1) -> None:
         self.target = artifact.target
         self.functions: Mapping[str, FunctionInterface] = {
             name: bundle.manifest.functions[name] for name in artifact.functions
@@ -50,6 +50,11 @@ class NativeEngine:
         self._bundle = bundle
         self._artifact = artifact
         self._library = library.load(bundle.executable(artifact.code), f"{artifact.target} in {bundle.path}")
+        self._pool: Pool | None = None
+        if threads > 1:
+            from lepton_sdk.engines.pool import open_pool
+
+            self._pool = open_pool(self._library, threads)
         self._arena = aligned_bytes(0)
         self._weights = _readable(bundle.segment(artifact.weights)) if artifact.weights else None
         self._block = aligned_bytes(artifact.variables.bytes if artifact.variables else 0)
@@ -69,9 +74,9 @@ class NativeEngine:
             ctypes.c_void_p(self._block.ctypes.data),
             input_pointers,
             output_pointers,
-            ctypes.c_void_p(None),
+            ctypes.c_void_p(self._pool.address if self._pool else None),
         )
-        kept = (arena, self._weights, self._block, tuple(inputs), tuple(outputs))
+        kept = (arena, self._weights, self._block, self._pool, tuple(inputs), tuple(outputs))
 
         def call(
             entry: Callable[..., int] = entry, arguments: tuple[object, ...] = arguments, kept: object = kept
@@ -84,6 +89,11 @@ class NativeEngine:
     def run(self, function: str, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
         """See Engine.run."""
         self.bind(function, inputs, outputs)()
+
+    @property
+    def threads(self) -> int:
+        """How many threads run one inference; 1 where the code has no work that is worth sharing."""
+        return self._pool.threads if self._pool else 1
 
     def variables(self) -> dict[str, np.ndarray]:
         """See Engine.variables."""
@@ -132,13 +142,6 @@ class NativeEngine:
         return CheckFailedError(
             f"function '{function}' of {self._bundle.path} ({self.target}) failed with {code}"
         )
-
-
-def aligned_bytes(nbytes: int) -> np.ndarray:
-    """A zeroed uint8 array [nbytes] that begins at a multiple of ALIGNMENT."""
-    memory = np.zeros(nbytes + ALIGNMENT, np.uint8)
-    begin = -memory.ctypes.data % ALIGNMENT
-    return memory[begin : begin + nbytes]
 
 
 def _readable(segment: memoryview) -> np.ndarray:

@@ -29,6 +29,7 @@ class ReferenceEngine:
 
     name = "reference"
     target = "reference"
+    threads = 1
 
     def __init__(self, bundle: Bundle) -> None:
         self.functions: Mapping[str, FunctionInterface] = bundle.manifest.functions

@@ -8,7 +8,8 @@ avx512vnni.py         the rows of one instruction set, a worked example; tiles.p
 fused.py              operations that one kernel does better at once than two in turn
 draft.py, plan.py     the plan while it is made, and the finished plan, printable
 layout.py, packing.py how tensors and weights lie in memory; ranges.py: what sums can reach
-tir.py                plan → PrimFunc → C; toolchain.py: C → shared object
+signatures.py         kernels' parameters by name; splits.py: which calls fall into parts that run together
+tir.py                plan → PrimFunc → C; regions.py: forks around parts; toolchain.py: C → shared object
 """
 
 from __future__ import annotations

@@ -195,7 +195,7 @@ def _convolve(
     columns: Array,
     literals: tuple[int, ...],
 ) -> None:
-    """Call `kernel`, an image at a time; of a ConvAdd its form that adds, over the residual where that dies."""
+    """Call `kernel`, an image at a time; of a ConvAdd the one that adds, over a residual that dies."""
     conv = op.conv if isinstance(op, ConvAdd) else op
     weights, (bias, multiplier) = draft.constant(columns), _sums(conv, draft)
     images = draft.tensors[op.y].shape[0]

@@ -6,6 +6,7 @@ the converting call. Buffers become arena offsets only when the plan is finished
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,15 +16,21 @@ from lepton_compilers.arena import Lifetime, plan_arena
 from lepton_compilers.backends.cpu.layout import Blocked, blocked_form
 from lepton_compilers.backends.cpu.packing import WeightBlob
 from lepton_compilers.backends.cpu.plan import Buffer, Call, Place, Plan, Space
+from lepton_compilers.backends.cpu.signatures import parameters
+from lepton_compilers.backends.cpu.splits import split
 from lepton_sdk.program import Function, Operation, Program, Tensor, TensorId
 from lepton_sdk.program.operations import Reshape
 
+PORTABLE_HEADER = "portable.h"
 ALWAYS = 1 << 30
 """A step after every other: what a caller still reads when the function has returned."""
 
 
 class Draft:
-    """The calls of one function so far. `tensors` are the program's; `step` counts operations."""
+    """The calls of one function so far. `tensors` are the program's; `step` counts operations.
+
+    header: where the kernels of the present operation stand, or else in portable.h.
+    """
 
     def __init__(
         self, program: Program, function: Function, weights: WeightBlob, variables: Mapping[TensorId, int]
@@ -32,9 +39,11 @@ class Draft:
         self.function = function
         self.tensors = program.tensors
         self.step = 0
+        self.header = PORTABLE_HEADER
         self._weights = weights
         self._calls: list[Call] = []
         self._sources: dict[str, str] = {}
+        self._headers: list[str] = []
         self._buffers: dict[str, Buffer] = {}
         self._dense: dict[TensorId, Place] = {}
         self._blocked: dict[TensorId, Blocked] = {}
@@ -50,6 +59,7 @@ class Draft:
     def call(self, kernel: str, *arguments: Place | int, times: int = 1) -> None:
         """Add a kernel call, repeated `times` with stepping addresses."""
         self._calls.append(Call(kernel, arguments, times))
+        self._headers.append(self.header)
 
     def source(self, kernel: str, text: str) -> None:
         """Add the C text of a kernel that stands in no header."""
@@ -156,12 +166,13 @@ class Draft:
                 if self._buffers[place.buffer].space is Space.ARENA:
                     first.setdefault(place.buffer, step)
                     last[place.buffer] = step
+        calls = [self._split(call, header) for call, header in zip(self._calls, self._headers)]
         lifetimes = [Lifetime(n, self._buffers[n].nbytes, first[n], last[n]) for n in first]
         arena = plan_arena(lifetimes, before, after)
         used = {place.buffer for call in self._calls for place in call.places}
         return Plan(
             function=self.function.name,
-            calls=tuple(self._calls),
+            calls=tuple(calls),
             buffers={name: buffer for name, buffer in self._buffers.items() if name in used},
             arena_offsets=arena.offsets,
             arena_bytes=arena.nbytes,
@@ -169,6 +180,11 @@ class Draft:
             n_outputs=len(self.function.outputs),
             sources=self._sources,
         )
+
+    def _split(self, call: Call, header: str) -> Call:
+        names = parameters(header).get(call.kernel) or parameters(PORTABLE_HEADER).get(call.kernel)
+        parts = split(call, names, self._buffers) if names else ()
+        return dataclasses.replace(call, parts=parts) if parts else call
 
     def _unpack(self, source: Blocked, target: Place) -> None:
         for image in range(source.images):

@@ -172,7 +172,7 @@ def _c_body(loops: Any, name: str) -> tuple[str, list[Spec]]:
         tirx.transform.StmtSimplify(),
     ]
     lowered = tvm.ir.transform.Sequential(lower)(module)[name]
-    source = function_source(name, pointer_function(name, lowered.params, [lowered.body]))
+    source = function_source({name: pointer_function(name, lowered.params, [lowered.body])})
     if "half" in source or "TVMBackend" in source:
         raise NoKernel("it needs types or memory that plain C code does not have")
     return source, [(tuple(int(n) for n in b.shape), str(b.dtype)) for b in lifted]

@@ -72,6 +72,7 @@ def plan_function(
                 f"function '{function}', step {step}: {describe(op, program.tensors)} has no form here",
                 row.reason,
             )
+        draft.header = row.header
         row.emit(op, draft)
         headers.add(row.header)
     return draft.finish(*slack), frozenset(headers)

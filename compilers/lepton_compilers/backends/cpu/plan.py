@@ -17,6 +17,11 @@ class Space(enum.StrEnum):
     INPUT = "input"
     OUTPUT = "output"
 
+    @property
+    def constant(self) -> bool:
+        """Whether no function ever writes there."""
+        return self in (Space.WEIGHTS, Space.INPUT)
+
 
 @dataclass(frozen=True, slots=True)
 class Buffer:
@@ -47,11 +52,16 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call of a micro-kernel, repeated `times` with stepping addresses; integers are literals."""
+    """One call of a micro-kernel, repeated `times` with stepping addresses; integers are literals.
+
+    parts: the same work as calls whose repetitions write apart from each other, to run at the same time;
+    empty where it runs as one. Parts have no parts.
+    """
 
     kernel: str
     arguments: tuple[Place | int, ...]
     times: int = 1
+    parts: tuple[Call, ...] = ()
 
     @property
     def places(self) -> tuple[Place, ...]:
@@ -86,9 +96,9 @@ class Plan:
         lines = [f"{self.function}: {len(self.calls)} calls, arena {self.arena_bytes} bytes"]
         for call in self.calls:
             words = [str(a) if isinstance(a, int) else self._address(a) for a in call.arguments]
-            lines.append(
-                f"  {call.kernel}({', '.join(words)})" + (f" × {call.times}" if call.times > 1 else "")
-            )
+            times = f" × {call.times}" if call.times > 1 else ""
+            parts = f" in {sum(part.times for part in call.parts)} parts" if call.parts else ""
+            lines.append(f"  {call.kernel}({', '.join(words)}){times}{parts}")
         return "\n".join(lines)
 
     def _address(self, place: Place) -> str:

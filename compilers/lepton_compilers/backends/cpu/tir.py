@@ -1,12 +1,17 @@
-"""From a plan to C: a TIR function of kernel calls with literal arguments, printed by TVM's C generator."""
+"""From a plan to C: a TIR function of kernel calls with literal arguments, printed by TVM's C generator.
+
+Calls that fall into parts become a function of the part's index; regions.py writes what forks them.
+"""
 
 from __future__ import annotations
 
-import importlib.resources
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from lepton_compilers.backends.cpu import regions
 from lepton_compilers.backends.cpu.plan import Call, Place, Plan, Space
+from lepton_compilers.backends.cpu.signatures import kernel_header
+from lepton_sdk.runtime import source
 from lepton_targets.errors import MissingExtraError
 
 HEADER_ORDER = (
@@ -25,11 +30,6 @@ _PROLOGUE = ("#include", "#define TVM_EXPORTS", "void* __tvm_ffi__library_ctx", 
 """Lines of TVM's output that serve its own runtime, which generated code does not have."""
 
 
-def kernel_header(name: str) -> str:
-    """Text of a file under kernels/."""
-    return importlib.resources.files("lepton_compilers.kernels").joinpath(name).read_text(encoding="utf-8")
-
-
 def c_source(plans: Iterable[Plan], headers: Iterable[str]) -> str:
     """One self-contained C file that exports `lepton_<function>` for every plan."""
     named = {"portable.h", *headers}
@@ -38,11 +38,13 @@ def c_source(plans: Iterable[Plan], headers: Iterable[str]) -> str:
     if unknown:
         raise ValueError(f"headers {sorted(unknown)} have no place in HEADER_ORDER")
     held = list(plans)
-    parts = [kernel_header(name) for name in HEADER_ORDER if name in wanted]
+    parts = [source("lepton_parallel.h"), *(kernel_header(name) for name in HEADER_ORDER if name in wanted)]
     # Functions share the kernels that were generated for them.
     parts += {name: text for plan in held for name, text in plan.sources.items()}.values()
     for plan in held:
-        parts += [_body_source(plan), _entry_source(plan)]
+        parts += [*_body_sources(plan), _entry_source(plan)]
+    if any(map(regions.numbered, held)):
+        parts.append(regions.pool_source())
     return "\n".join(parts)
 
 
@@ -62,28 +64,47 @@ def _spaces(plan: Plan) -> list[tuple[Space, int]]:
     ]
 
 
+def _names(plan: Plan) -> list[str]:
+    """C names of the pointers, in the order of `_spaces`."""
+    return [
+        str(space) + (str(index) if space in (Space.INPUT, Space.OUTPUT) else "")
+        for space, index in _spaces(plan)
+    ]
+
+
 def _entry_source(plan: Plan) -> str:
     """The C ABI: unpack the pointer arrays, call the body, return 0."""
-    arguments = ["(uint8_t *)arena", "(uint8_t *)weights", "(uint8_t *)variables"]
-    arguments += [f"(uint8_t *)inputs[{i}]" for i in range(plan.n_inputs)]
-    arguments += [f"(uint8_t *)outputs[{i}]" for i in range(plan.n_outputs)]
+    values = ["(uint8_t *)arena", "(uint8_t *)weights", "(uint8_t *)variables"]
+    values += [f"(uint8_t *)inputs[{i}]" for i in range(plan.n_inputs)]
+    values += [f"(uint8_t *)outputs[{i}]" for i in range(plan.n_outputs)]
+    if regions.numbered(plan):
+        start = f"  struct pointers_{plan.function} pointers = {{{', '.join(values)}, parallel}};\n"
+        values.append("(uint8_t *)&pointers")
+    else:
+        start = "  (void)parallel;\n"
     return f"""
 __attribute__((visibility("default"))) int {symbol(plan.function)}(
     void *arena, const void *weights, void *variables,
-    const void *const *inputs, void *const *outputs, const void *parallel) {{
-  (void)parallel;
-  body_{plan.function}({", ".join(arguments)});
+    const void *const *inputs, void *const *outputs, const lepton_parallel *parallel) {{
+{start}  body_{plan.function}({", ".join(values)});
   return 0;
 }}
 """
 
 
-def _body_source(plan: Plan) -> str:
+def _body_sources(plan: Plan) -> list[str]:
+    """What parts do, what forks them, and the function's body that calls both forks and kernels."""
     try:
         import tvm  # noqa: F401
     except ImportError as error:
         raise MissingExtraError("compiling for a CPU", "compile", "apache-tvm") from error
-    return function_source(f"body_{plan.function}", _prim_func(plan))
+    forked, function = regions.numbered(plan), plan.function
+    body = function_source({f"body_{function}": _body_function(plan, forked)})
+    if not forked:
+        return [body]
+    names = {number: regions.part_name(function, number) for number in forked}
+    parts = {names[n]: _part_function(plan, names[n], call.parts) for n, call in forked.items()}
+    return [function_source(parts), regions.fork_source(function, _names(plan), forked), body]
 
 
 def c_target() -> Any:
@@ -94,8 +115,8 @@ def c_target() -> Any:
     return target.with_host(target)
 
 
-def pointer_function(name: str, buffers: Iterable[Any], statements: Iterable[Any]) -> Any:
-    """A PrimFunc with a plain C signature: a pointer a buffer, typed as it is."""
+def pointer_function(name: str, buffers: Iterable[Any], statements: Iterable[Any], *more: Any) -> Any:
+    """A PrimFunc with a plain C signature: a pointer a buffer, typed as it is; `more`: further parameters."""
     from tvm import tirx
     from tvm.ir import PointerType, PrimType
 
@@ -103,15 +124,16 @@ def pointer_function(name: str, buffers: Iterable[Any], statements: Iterable[Any
     pointers = [tirx.Var(f"{b.name}_p", PointerType(PrimType(str(b.dtype)), "global")) for b in held]
     declared = [tirx.DeclBuffer(b, data=p) for b, p in zip(held, pointers, strict=True)]
     attributes = {"global_symbol": name, "tirx.noalias": True, "s_tir": True}
-    return tirx.PrimFunc(pointers, tirx.SeqStmt([*declared, *statements])).with_attr(attributes)
+    body = tirx.SeqStmt([*declared, *statements])
+    return tirx.PrimFunc([*pointers, *more], body).with_attr(attributes)
 
 
-def function_source(name: str, function: Any) -> str:
-    """C text of one PrimFunc, without what serves TVM's own runtime."""
+def function_source(functions: Mapping[str, Any]) -> str:
+    """C text of PrimFuncs by name, without what serves TVM's own runtime."""
     import tvm
 
     passes = tvm.tirx.transform
-    module = passes.BindTarget(c_target())(tvm.IRModule({name: function}))
+    module = passes.BindTarget(c_target())(tvm.IRModule(dict(functions)))
     lower = [
         passes.StmtSimplify(),
         passes.FlattenBuffer(),
@@ -125,18 +147,76 @@ def function_source(name: str, function: Any) -> str:
     return "\n".join(lines)
 
 
-def _prim_func(plan: Plan) -> Any:
-    """The plan as a PrimFunc: a uint8_t pointer a space, in the order of `_spaces`."""
+class _Frame:
+    """A buffer for each of a generated function's pointers, uint8_t, in the order of `_spaces`."""
+
+    def __init__(self, plan: Plan) -> None:
+        from tvm import tirx
+
+        self.plan, extents = plan, _extents(plan)
+        self.buffers = {
+            key: tirx.decl_buffer([extents.get(key, 1)], "uint8", name)
+            for key, name in zip(_spaces(plan), _names(plan), strict=True)
+        }
+
+    def call(self, call: Call, index: Any) -> Any:
+        """One repetition of a kernel call; index: which."""
+        from tvm import tirx
+
+        def argument(value: Place | int) -> Any:
+            if isinstance(value, int):
+                return _literal(value)
+            buffer = self.plan.buffers[value.buffer]
+            offset = _literal(self.plan.offset(value))
+            if value.step and call.times > 1:
+                offset = offset + index * _literal(value.step)
+            return tirx.address_of(tirx.BufferLoad(self.buffers[buffer.space, buffer.index], [offset]))
+
+        return tirx.Evaluate(tirx.call_extern("void", call.kernel, *map(argument, call.arguments)))
+
+
+def _literal(value: int) -> Any:
     from tvm import tirx
 
-    buffers, extents = {}, _extents(plan)
-    for space, index in _spaces(plan):
-        name = str(space) + (str(index) if space in (Space.INPUT, Space.OUTPUT) else "")
-        buffers[space, index] = tirx.decl_buffer([extents.get((space, index), 1)], "uint8", name)
-    statements = [_statement(plan, call, buffers, number) for number, call in enumerate(plan.calls)]
+    return tirx.const(value, "int32")
+
+
+def _body_function(plan: Plan, forked: Mapping[int, Call]) -> Any:
+    """Every call in order; those in `forked`, by number, through their forks."""
+    from tvm import tirx
+
+    frame, statements = _Frame(plan), []
+    buffers = list(frame.buffers.values())
+    # The last pointer leads to all of them, for the forks.
+    pointers = tirx.decl_buffer([1], "uint8", "pointers")
+    for number, call in enumerate(plan.calls):
+        if number in forked:
+            address = tirx.address_of(tirx.BufferLoad(pointers, [_literal(0)]))
+            fork = regions.fork_name(plan.function, number)
+            statements.append(tirx.Evaluate(tirx.call_extern("void", fork, address)))
+        elif call.times == 1:
+            statements.append(frame.call(call, None))
+        else:
+            i, kind = tirx.Var(f"i{number}", "int32"), tirx.ForKind.SERIAL
+            statements.append(tirx.For(i, _literal(0), _literal(call.times), kind, frame.call(call, i)))
     if not plan.calls:
-        statements.append(tirx.Evaluate(tirx.const(0, "int32")))
-    return pointer_function(f"body_{plan.function}", buffers.values(), statements)
+        statements.append(tirx.Evaluate(_literal(0)))
+    return pointer_function(f"body_{plan.function}", [*buffers, pointers] if forked else buffers, statements)
+
+
+def _part_function(plan: Plan, name: str, parts: Sequence[Call]) -> Any:
+    """Part `index` of a call: which of its forms, and which repetition of it."""
+    from tvm import tirx
+
+    frame, index = _Frame(plan), tirx.Var("index", "int32")
+    *others, last = parts
+    first = sum(part.times for part in others)
+    statement = frame.call(last, index - _literal(first))
+    for part in reversed(others):
+        inside = index < _literal(first)
+        first -= part.times
+        statement = tirx.IfThenElse(inside, frame.call(part, index - _literal(first)), statement)
+    return pointer_function(name, frame.buffers.values(), [statement], index)
 
 
 def _extents(plan: Plan) -> dict[tuple[Space, int], int]:
@@ -147,26 +227,3 @@ def _extents(plan: Plan) -> dict[tuple[Space, int], int]:
             key = (buffer.space, buffer.index)
             extents[key] = max(extents.get(key, 1), buffer.offset + buffer.nbytes)
     return extents
-
-
-def _statement(plan: Plan, call: Call, buffers: dict[tuple[Space, int], Any], number: int) -> Any:
-    from tvm import tirx
-
-    def literal(value: int) -> Any:
-        return tirx.const(value, "int32")
-
-    variable = tirx.Var(f"i{number}", "int32")
-
-    def argument(value: Place | int) -> Any:
-        if isinstance(value, int):
-            return literal(value)
-        buffer = plan.buffers[value.buffer]
-        offset = literal(plan.offset(value))
-        if value.step and call.times > 1:
-            offset = offset + variable * literal(value.step)
-        return tirx.address_of(tirx.BufferLoad(buffers[buffer.space, buffer.index], [offset]))
-
-    once = tirx.Evaluate(tirx.call_extern("void", call.kernel, *map(argument, call.arguments)))
-    if call.times == 1:
-        return once
-    return tirx.For(variable, literal(0), literal(call.times), tirx.ForKind.SERIAL, once)

@@ -1,0 +1,177 @@
+"""Calls in parts: the parts together do what the whole does, whoever runs them, in whatever order."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from lepton_compilers.backends import cpu
+from lepton_compilers.backends.cpu import splits
+from lepton_compilers.backends.cpu.plan import Call
+from lepton_compilers.compilation import compile
+from lepton_compilers.front import program_from
+from lepton_sdk import Session
+from lepton_sdk.benchmark import example_inputs
+from lepton_sdk.engines.pool import open_pool
+from lepton_sdk.program import Padding, Quantization, Tensor, reference
+from lepton_sdk.program.operations import Conv2d
+from lepton_sdk.program.tensors import constant
+from lepton_targets import get_target
+from lepton_targets.host import runs_here
+from support.native import Native
+from support.operation_cases import EXACT_CASES, FLOAT_CASES
+from support.programs import Case, program_of, together
+
+KWS = Path(__file__).parents[2] / "data" / "kws_ref_model.tflite"
+FOR = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int)
+BODY = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int)
+
+
+@pytest.fixture(params=("x86-64", "x86-64-avx512vnni"))
+def row(request: pytest.FixtureRequest) -> cpu.Cpu:
+    found = get_target(str(request.param))
+    if not runs_here(found):
+        pytest.skip(f"this machine does not execute {found.name}")
+    return found
+
+
+class Backwards:
+    """A lepton_parallel that runs the parts from the last to the first and counts them."""
+
+    def __init__(self) -> None:
+        self.counts: list[int] = []
+        self._for = FOR(self._run)
+        self._block = (ctypes.c_void_p * 2)(ctypes.cast(self._for, ctypes.c_void_p).value, None)
+        self.address = ctypes.addressof(self._block)
+
+    def _run(self, context: int, body: int, arguments: int, count: int) -> None:
+        self.counts.append(count)
+        for index in reversed(range(count)):
+            BODY(body)(arguments, index)
+
+
+def test_parts_of_every_operation_in_any_order(row: cpu.Cpu, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(splits, "LEAST_PART_NS", 0.0)
+    counts: list[int] = []
+
+    @settings(
+        max_examples=4,
+        deadline=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+        phases=(Phase.generate,),
+    )
+    @given(st.tuples(*EXACT_CASES.values(), *FLOAT_CASES.values()))
+    def check(cases: tuple[Case, ...]) -> None:
+        program = together(cases)
+        native, backwards = Native(program, cpu.lower(program, row)), Backwards()
+        pool = open_pool(native.library, 3)
+        callers = [backwards.address, *([pool.address] if pool else [])]
+        for index, case in enumerate(cases):
+            whole = native.run(case.inputs, f"case{index}")
+            if index < len(EXACT_CASES):
+                for a, b in zip(whole, reference.run(case.program, case.inputs), strict=True):
+                    np.testing.assert_array_equal(a, b, err_msg=str(case.program.function().operations))
+            for parallel in callers:
+                for a, b in zip(native.run(case.inputs, f"case{index}", parallel), whole):
+                    assert a.tobytes() == b.tobytes(), case.program.function().operations
+        if pool:
+            pool.close()
+        counts.extend(backwards.counts)
+
+    check()
+    assert max(counts) >= splits.MOST_PARTS // 2
+
+
+def conv(height: int, channels: int) -> Case:
+    rng = np.random.default_rng(0)
+    q, shape = Quantization((0.5,), -128), (1, height, height, channels)
+    tensors = [Tensor("x", shape, "int8", q), Tensor("y", shape, "int8", q)]
+    tensors += [constant("w", rng.integers(-9, 10, (channels, 3, 3, channels)).astype(np.int8))]
+    tensors += [
+        constant("b", np.zeros(channels, np.int32)),
+        constant("m", np.full(channels, 0.01, np.float32)),
+    ]
+    op = Conv2d("x", "w", "b", "m", "y", padding=Padding(1, 1, 1, 1))
+    return Case(program_of(tensors, [op]), (rng.integers(-128, 128, shape).astype(np.int8),))
+
+
+def parts(case: Case, target: str) -> list[Call]:
+    return [part for call in cpu.plan(case.program, get_target(target)).calls for part in call.parts]
+
+
+def test_work_that_is_not_worth_a_fork_stays_whole() -> None:
+    assert parts(conv(3, 16), "x86-64-avx512vnni") == []
+    assert sum(part.times for part in parts(conv(32, 64), "x86-64-avx512vnni")) >= 4
+
+
+def test_panels_are_one_call_with_steps_and_rows_know_their_borders() -> None:
+    (panels,) = parts(conv(28, 256), "x86-64-avx512vnni")
+    assert panels.times == splits.MOST_PARTS
+    assert {place.step for place in panels.places} > {0}
+    top, middle, bottom = parts(conv(32, 16), "x86-64")
+    assert (top.times, bottom.times) == (1, 1)
+    assert middle.times == splits.MOST_PARTS - 2
+
+
+def test_a_session_gives_the_same_bytes_with_any_number_of_threads(tmp_path: Path) -> None:
+    bundle = compile(KWS, "host", output=tmp_path / "kws.lep")
+    one = Session(bundle)
+    inputs = example_inputs(one)
+    expected = one.run(inputs)
+    for threads in (2, 3, 16):
+        session = Session(bundle, threads=threads)
+        assert session.threads == threads
+        for _ in range(200):
+            found = session.run(inputs)
+            assert all(found[name].tobytes() == expected[name].tobytes() for name in expected)
+        session.close()
+
+
+def test_idle_threads_sleep_and_a_closed_session_ends_them(tmp_path: Path) -> None:
+    session = Session(compile(KWS, "host", output=tmp_path / "kws.lep"), threads=2)
+    session.run(example_inputs(session))
+    workers = [thread for thread in threading.enumerate() if thread.name == "lepton"]
+    assert len(workers) == 1
+    state = Path(f"/proc/self/task/{workers[0].native_id}/stat")
+    deadline = time.monotonic() + 10
+    while state.read_text().rpartition(")")[2].split()[0] != "S":
+        assert time.monotonic() < deadline, "the worker never went to sleep"
+        time.sleep(0.01)
+    session.close()
+    gc.collect()
+    workers[0].join(10)
+    assert not workers[0].is_alive()
+
+
+def test_a_forked_process_runs_alone(tmp_path: Path) -> None:
+    session = Session(compile(KWS, "host", output=tmp_path / "kws.lep"), threads=2)
+    inputs = example_inputs(session)
+    expected = session.run(inputs)
+    child = os.fork()
+    if child == 0:
+        found = session.run(inputs)
+        same = all(found[name].tobytes() == expected[name].tobytes() for name in expected)
+        os._exit(0 if same else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_a_network_with_little_work_runs_on_one_thread(tmp_path: Path) -> None:
+    from support import bundles
+
+    session = Session(bundles.write(tmp_path / "tiny.lep"), threads=4)
+    assert session.threads == 1
+
+
+def test_the_plan_says_how_many_parts() -> None:
+    text = cpu.plan(program_from(KWS), get_target("x86-64")).show()
+    assert " in 7 parts" in text
