@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,18 @@ Array = npt.NDArray[Any]
 
 
 class LiteRT:
-    """A TFLite network on LiteRT, one thread, one input, one output."""
+    """A TFLite network on LiteRT, one thread.
 
-    def __init__(self, content: bytes) -> None:
+    delegate: run on XNNPACK, as LiteRT does by default; else on LiteRT's own optimised kernels.
+    """
+
+    def __init__(self, content: bytes, delegate: bool = True) -> None:
         interpreter = pytest.importorskip("ai_edge_litert.interpreter", reason="the extra litert is absent")
-        self._interpreter = interpreter.Interpreter(model_content=content, num_threads=1)
+        kinds = interpreter.OpResolverType
+        kind = kinds.AUTO if delegate else kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        self._interpreter = interpreter.Interpreter(
+            model_content=content, num_threads=1, experimental_op_resolver_type=kind
+        )
         self._interpreter.allocate_tensors()
         self._input = self._interpreter.get_input_details()[0]
         self._output = self._interpreter.get_output_details()[0]
@@ -31,3 +39,15 @@ class LiteRT:
         self._interpreter.set_tensor(self._input["index"], np.ascontiguousarray(x))
         self._interpreter.invoke()
         return np.array(self._interpreter.get_tensor(self._output["index"]))
+
+    def run_all(self, inputs: Sequence[Array]) -> list[Array]:
+        """One inference of a network with any number of inputs and outputs, in the file's order."""
+        for detail, x in zip(self._interpreter.get_input_details(), inputs, strict=True):
+            self._interpreter.set_tensor(detail["index"], np.ascontiguousarray(x))
+        self._interpreter.invoke()
+        details = self._interpreter.get_output_details()
+        return [np.array(self._interpreter.get_tensor(detail["index"])) for detail in details]
+
+    def reset(self) -> None:
+        """Variables as they were before the first inference."""
+        self._interpreter.reset_all_variables()

@@ -58,4 +58,35 @@ LEPTON_KERNEL void stretched_sub_float(LEPTON_STRETCHED, const int lo_bits, cons
 LEPTON_KERNEL void stretched_mul_float(LEPTON_STRETCHED, const int lo_bits, const int hi_bits) {
   LEPTON_FOR_STRETCHED(float, clamp_float(p * q, float_of_bits(lo_bits), float_of_bits(hi_bits)))
 }
+
+/* A NaN on either side is the result. */
+LEPTON_KERNEL void stretched_max_float(LEPTON_STRETCHED) { LEPTON_FOR_STRETCHED(float, p > q || p != p ? p : q) }
+
+LEPTON_KERNEL void stretched_min_float(LEPTON_STRETCHED) { LEPTON_FOR_STRETCHED(float, p < q || p != p ? p : q) }
+
+LEPTON_KERNEL void stretched_max_int8(LEPTON_STRETCHED) { LEPTON_FOR_STRETCHED(int8_t, LEPTON_MAX(p, q)) }
+
+LEPTON_KERNEL void stretched_min_int8(LEPTON_STRETCHED) { LEPTON_FOR_STRETCHED(int8_t, LEPTON_MIN(p, q)) }
+
+LEPTON_KERNEL void stretched_max_int32(LEPTON_STRETCHED) { LEPTON_FOR_STRETCHED(int32_t, LEPTON_MAX(p, q)) }
+
+LEPTON_KERNEL void stretched_min_int32(LEPTON_STRETCHED) { LEPTON_FOR_STRETCHED(int32_t, LEPTON_MIN(p, q)) }
+
+LEPTON_KERNEL void stretched_prelu_float(LEPTON_STRETCHED) { LEPTON_FOR_STRETCHED(float, p >= 0 ? p : p * q) }
+
+/* v * multiplier * 2^(shift - 31), rounded twice (docs/arithmetic.md, Prelu) */
+LEPTON_KERNEL int32_t scaled_twice(const int32_t v, const int multiplier, const int shift) {
+  const int64_t product = ((int64_t)v << (shift > 0 ? shift : 0)) * multiplier;
+  const int64_t nudged = product + (product >= 0 ? (int64_t)1 << 30 : 1 - ((int64_t)1 << 30));
+  const int32_t high = (int32_t)(nudged < 0 ? -((-nudged) >> 31) : nudged >> 31);
+  if (shift >= 0) return high;
+  const int32_t mask = (int32_t)(((uint32_t)1 << -shift) - 1);
+  return (high >> -shift) + ((high & mask) > (mask >> 1) + (high < 0));
+}
+LEPTON_KERNEL void stretched_prelu_int8(LEPTON_STRETCHED, const int za, const int zb, const int zy, const int m0,
+                                        const int s0, const int m1, const int s1) {
+  LEPTON_FOR_STRETCHED(
+      int8_t, (int8_t)clamp_int((p >= za ? scaled_twice(p - za, m0, s0) : scaled_twice((p - za) * (q - zb), m1, s1)) + zy,
+                                -128, 127))
+}
 #endif

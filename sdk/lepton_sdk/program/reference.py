@@ -40,6 +40,7 @@ from lepton_sdk.program.program import Program
 from lepton_sdk.program.reference_int16 import INT16_RULES, touches_int16
 from lepton_sdk.program.reference_kernels import float_kernel
 from lepton_sdk.program.reference_training import TRAINING_RULES
+from lepton_sdk.program.reference_vision import VISION_RULES
 from lepton_sdk.program.rule import Array, Rule, Values, windows
 from lepton_sdk.program.tensors import Clamp, Tensor, TensorId, Tensors
 from lepton_targets.errors import BadInputError
@@ -179,6 +180,7 @@ RULES: Mapping[type[Operation], Rule] = {
     Dequantize: _dequantize,
     FloatKernel: float_kernel,
     **TRAINING_RULES,
+    **VISION_RULES,
 }
 
 

@@ -20,6 +20,7 @@ from lepton_sdk.program.operations_int16 import INT16_OPERATIONS
 from lepton_sdk.program.program import Function, Program, Variable
 from lepton_sdk.program.tensors import DTYPES, Clamp, Padding, Quantization, Tensor
 from lepton_sdk.program.training import TRAINING_OPERATIONS
+from lepton_sdk.program.vision import VISION_OPERATIONS
 from lepton_targets.errors import BundleFormatError, LeptonError, NewerFormatError
 
 MAGIC = b"LPRG"
@@ -28,7 +29,13 @@ ALIGNMENT = 64
 _HEADER = struct.Struct("<4sIQ")
 OPERATIONS: Mapping[str, type[Operation]] = {
     kind.__name__: kind
-    for kind in (*INFERENCE_OPERATIONS, *INT16_OPERATIONS, *TRAINING_OPERATIONS, FloatKernel)
+    for kind in (
+        *INFERENCE_OPERATIONS,
+        *INT16_OPERATIONS,
+        *VISION_OPERATIONS,
+        *TRAINING_OPERATIONS,
+        FloatKernel,
+    )
 }
 
 

@@ -11,12 +11,13 @@ from lepton_compilers.backends.cpu.packing import float_bits
 from lepton_compilers.backends.cpu.portable import add_constants, float_bounds, int_bounds, typed
 from lepton_sdk.program import Tensors, arithmetic
 from lepton_sdk.program.operations import Add, Mul, Shape, Sub
+from lepton_sdk.program.vision import Maximum, Minimum, Prelu
 
 HEADER = "elementwise.h"
 AXES = 6
 """Axes that the kernels walk, once neighbours that lie alike are merged."""
 
-Binary = Add | Sub | Mul
+Binary = Add | Sub | Mul | Maximum | Minimum | Prelu
 
 
 def stretched(a: Shape, b: Shape, y: Shape) -> tuple[list[int], list[int], list[int]]:
@@ -62,7 +63,9 @@ def stretched_walk(op: Binary, t: Tensors) -> tuple[tuple[int, ...], Answer]:
     return walk, when(missing >= 0, f"{len(extents)} axes that lie differently; {AXES} are supported")
 
 
-def _typed(dtype: str) -> Callable[[Binary, Tensors], Answer]:
+def typed_alike(dtype: str) -> Callable[[Binary, Tensors], Answer]:
+    """Both operands and the result of one type, stretched along few enough axes."""
+
     def accepts(op: Binary, t: Tensors) -> Answer:
         answer = typed(t, dtype, op.a, op.b, op.y)
         return answer if isinstance(answer, No) else stretched_walk(op, t)[1]
@@ -72,7 +75,7 @@ def _typed(dtype: str) -> Callable[[Binary, Tensors], Answer]:
 
 def _int8_sum(op: Add | Sub, t: Tensors) -> Answer:
     """A common shift that the 64-bit form holds."""
-    answer = _typed("int8")(op, t)
+    answer = typed_alike("int8")(op, t)
     if isinstance(answer, No):
         return answer
     shift = add_constants(op, t)[2]
@@ -81,7 +84,7 @@ def _int8_sum(op: Add | Sub, t: Tensors) -> Answer:
     )
 
 
-def _emit(kernel: str, op: Binary, draft: Draft, *literals: int) -> None:
+def emit_stretched(kernel: str, op: Binary, draft: Draft, *literals: int) -> None:
     """In place over an operand of y's shape that nothing reads later."""
     t = draft.tensors
     a, b = draft.read(op.a), draft.read(op.b)
@@ -89,33 +92,34 @@ def _emit(kernel: str, op: Binary, draft: Draft, *literals: int) -> None:
     draft.call(kernel, a, b, y, *stretched_walk(op, t)[0], *literals)
 
 
-def _zeros(op: Binary, t: Tensors) -> tuple[int, int, int]:
+def zeros(op: Binary, t: Tensors) -> tuple[int, int, int]:
+    """Zero points of a, b and y."""
     return t[op.a].zero_point, t[op.b].zero_point, t[op.y].zero_point
 
 
 def _emit_add_int8(op: Add, draft: Draft) -> None:
-    literals = (*_zeros(op, draft.tensors), *add_constants(op, draft.tensors), *int_bounds(op.clamp))
-    _emit("stretched_add_int8", op, draft, *literals)
+    literals = (*zeros(op, draft.tensors), *add_constants(op, draft.tensors), *int_bounds(op.clamp))
+    emit_stretched("stretched_add_int8", op, draft, *literals)
 
 
 def _emit_sub_int8(op: Sub, draft: Draft) -> None:
     ma, mb, shift = add_constants(op, draft.tensors)
-    literals = (*_zeros(op, draft.tensors), ma, -mb, shift, *int_bounds(op.clamp))
-    _emit("stretched_add_int8", op, draft, *literals)
+    literals = (*zeros(op, draft.tensors), ma, -mb, shift, *int_bounds(op.clamp))
+    emit_stretched("stretched_add_int8", op, draft, *literals)
 
 
 def _emit_mul_int8(op: Mul, draft: Draft) -> None:
     t = draft.tensors
     m = arithmetic.requantise_multiplier(float(t[op.a].scale), float(t[op.b].scale), float(t[op.y].scale))
-    literals = (*_zeros(op, t), float_bits(float(m)), *int_bounds(op.clamp))
-    _emit("stretched_mul_int8", op, draft, *literals)
+    literals = (*zeros(op, t), float_bits(float(m)), *int_bounds(op.clamp))
+    emit_stretched("stretched_mul_int8", op, draft, *literals)
 
 
-def _emit_float(kernel: str) -> Callable[[Binary, Draft], None]:
-    return lambda op, draft: _emit(kernel, op, draft, *float_bounds(op.clamp))
+def _emit_float(kernel: str) -> Callable[[Add | Sub | Mul, Draft], None]:
+    return lambda op, draft: emit_stretched(kernel, op, draft, *float_bounds(op.clamp))
 
 
-_INT8, _FLOAT = _typed("int8"), _typed("float32")
+_INT8, _FLOAT = typed_alike("int8"), typed_alike("float32")
 
 LOWERINGS: Rows = {
     Add: (

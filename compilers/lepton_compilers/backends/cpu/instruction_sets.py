@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lepton_compilers.backends.cpu import avx512vnni, elementwise, float_kernel, int16, portable, training
+from lepton_compilers.backends.cpu import (
+    avx512vnni,
+    elementwise,
+    float_kernel,
+    int16,
+    portable,
+    training,
+    vision,
+)
 from lepton_compilers.backends.cpu.lowering import Rows
 from lepton_targets import Isa
 
@@ -23,6 +31,7 @@ EVERYWHERE: tuple[Rows, ...] = (
     elementwise.LOWERINGS,
     float_kernel.LOWERINGS,
     int16.LOWERINGS,
+    vision.LOWERINGS,
     training.LOWERINGS,
 )
 """The tables that end every instruction set's list."""

@@ -19,6 +19,7 @@ HEADER_ORDER = (
     "mathematics.h",
     "elementwise.h",
     "int16.h",
+    "vision.h",
     "training_portable.h",
     "avx512vnni.h",
 )
