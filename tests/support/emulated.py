@@ -51,16 +51,19 @@ def _runner(zig: str, mcpu: str) -> bytes:
 class Emulated:
     """Every function of an artifact, callable with arrays."""
 
-    def __init__(self, program: Program, artifact: Artifact, cpu: Cpu) -> None:
+    def __init__(
+        self, program: Program, artifact: Artifact, cpu: Cpu, command: Sequence[str] | None = None
+    ) -> None:
+        """command: what starts the CPU's programs in place of qemu-user."""
         self.program = program
         self.artifact = artifact
-        self._emulator = emulator(cpu)
+        self._emulator = emulator(cpu) if command is None else list(command)
         self._object = elf.parse(artifact.code)
         self._runner = _runner(cpu.zig, cpu.mcpu)
         assert self._object.relocations == 0, "the runner relocates nothing"
 
-    def run(self, inputs: Sequence[Array], function: str = "infer") -> list[Array]:
-        """One call in a process of its own, from the variables' first values."""
+    def run(self, inputs: Sequence[Array], function: str = "infer", calls: int = 1) -> list[Array]:
+        """Calls in a process of their own, from the variables' first values; the last one's outputs."""
         entry, body = self.artifact.functions[function], self.program.function(function)
         outputs = [self.program.tensors[name] for name in body.outputs]
         variables = self.artifact.variables.initial if self.artifact.variables else b""
@@ -72,9 +75,10 @@ class Emulated:
             len(variables),
             len(inputs),
             len(outputs),
+            calls,
         )
         sizes = [a.nbytes for a in inputs] + [t.nbytes for t in outputs]
-        words = struct.pack(f"<{7 + len(sizes)}Q", *head, *sizes)
+        words = struct.pack(f"<{8 + len(sizes)}Q", *head, *sizes)
         content = [words, self._object.image, self.artifact.weights, variables]
         content += [np.ascontiguousarray(a).tobytes() for a in inputs]
         with tempfile.TemporaryDirectory() as folder:

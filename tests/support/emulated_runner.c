@@ -1,7 +1,7 @@
 /* Runs one function of a lepton artifact without an operating system's libraries, under qemu-user.
  *
- * stdin: 64-bit words: image bytes, entry's offset, arena, weights, variables, inputs, outputs (counts), then the bytes
- * of each input and of each output; then the image, the weights, the variables, the inputs. stdout: the variables, then
+ * stdin: 64-bit words: image bytes, entry's offset, arena, weights, variables, inputs, outputs (counts), calls, then the
+ * bytes of each input and of each output; then the image, the weights, the variables, the inputs. stdout: the variables, then
  * the outputs. The image is the shared object's memory, position-independent.
  */
 #include <stddef.h>
@@ -31,6 +31,13 @@ static long system_call(long n, long a, long b, long c, long d, long e, long f) 
   __asm__ volatile("ecall" : "+r"(a0) : "r"(a7), "r"(a1), "r"(a2), "r"(a3), "r"(a4), "r"(a5) : "memory");
   return a0;
 }
+#elif defined(__x86_64__)
+enum { READ = 0, WRITE = 1, EXIT = 60, MMAP = 9 };
+static long system_call(long n, long a, long b, long c, long d, long e, long f) {
+  register long r10 __asm__("r10") = d, r8 __asm__("r8") = e, r9 __asm__("r9") = f;
+  __asm__ volatile("syscall" : "+a"(n) : "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9) : "rcx", "r11", "memory");
+  return n;
+}
 #endif
 
 typedef int (*entry_point)(void *, const void *, void *, const void *const *, void *const *, const void *);
@@ -53,8 +60,11 @@ static uint8_t *memory(size_t n, int executable) {
   return (uint8_t *)at;
 }
 
+#if defined(__x86_64__)
+__attribute__((force_align_arg_pointer))
+#endif
 void _start(void) {
-  uint64_t head[7], sizes[64];
+  uint64_t head[8], sizes[64];
   transfer(READ, (uint8_t *)head, sizeof head);
   const size_t n_inputs = head[5], n_outputs = head[6];
   if (n_inputs + n_outputs > 64) stop(92);
@@ -71,8 +81,10 @@ void _start(void) {
   }
   /* No cache is flushed: qemu has not translated these pages yet. */
   entry_point run = (entry_point)(image + head[1]);
-  int code = run(arena, weights, variables, (const void *const *)pointers, pointers + n_inputs, 0);
-  if (code) stop(code);
+  for (uint64_t call = 0; call < head[7]; call++) {
+    int code = run(arena, weights, variables, (const void *const *)pointers, pointers + n_inputs, 0);
+    if (code) stop(code);
+  }
   transfer(WRITE, variables, head[4]);
   for (size_t i = n_inputs; i < n_inputs + n_outputs; i++) transfer(WRITE, pointers[i], sizes[i]);
   stop(0);

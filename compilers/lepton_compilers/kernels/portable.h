@@ -13,6 +13,7 @@
 #define TVM_DLL static inline
 #define LEPTON_KERNEL static inline __attribute__((always_inline))
 #define LEPTON_UNROLL _Pragma("clang loop unroll(full)")
+#define LEPTON_LOOP _Pragma("clang loop unroll(disable)")
 #define LEPTON_MIN(a, b) ((a) < (b) ? (a) : (b))
 #define LEPTON_MAX(a, b) ((a) > (b) ? (a) : (b))
 

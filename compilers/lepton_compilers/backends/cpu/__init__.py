@@ -7,6 +7,7 @@ portable.py           the rows every CPU has; movement.py: those that only move 
 float_kernel.py       operators without a typed form, as loops that TVM lowers
 avx512vnni.py         the rows of one instruction set, a worked example; tiles.py: its tile shapes
 fused.py              operations that one kernel does better at once than two in turn
+blocked.py            the rows of instruction sets that share kernels/blocked.h: avx2.py
 draft.py, plan.py     the plan while it is made, and the finished plan, printable
 layout.py, packing.py how tensors and weights lie in memory; ranges.py: what sums can reach
 signatures.py         kernels' parameters by name; splits.py: which calls fall into parts that run together
@@ -52,7 +53,7 @@ def plan(program: Program, cpu: Cpu, function: str = "infer") -> Plan:
     """What `function` would run on `cpu`, without generating anything."""
     isa = instruction_set(cpu.isa)
     offsets = {} if (block := variable_block(program)) is None else block.offsets
-    return plan_function(program, function, isa.tables, WeightBlob(), offsets, isa.slack)[0]
+    return plan_function(program, function, isa.tables, WeightBlob(), offsets, isa.slack, isa.elements)[0]
 
 
 def estimate(program: Program, cpu: Cpu) -> Estimate:
@@ -94,7 +95,7 @@ def _planned(
     plans: list[Plan] = []
     headers: set[str] = set()
     for name in program.functions:
-        planned, needed = plan_function(program, name, isa.tables, weights, offsets, isa.slack)
+        planned, needed = plan_function(program, name, isa.tables, weights, offsets, isa.slack, isa.elements)
         plans.append(planned)
         headers |= needed
     return plans, headers, weights.content()

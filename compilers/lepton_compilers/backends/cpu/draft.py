@@ -13,7 +13,7 @@ from typing import Any
 import numpy.typing as npt
 
 from lepton_compilers.arena import Lifetime, plan_arena
-from lepton_compilers.backends.cpu.layout import Blocked, blocked_form
+from lepton_compilers.backends.cpu.layout import UNSIGNED, Blocked, MapElements, blocked_form
 from lepton_compilers.backends.cpu.packing import WeightBlob
 from lepton_compilers.backends.cpu.plan import Buffer, Call, Place, Plan, Space
 from lepton_compilers.backends.cpu.signatures import parameters
@@ -33,13 +33,19 @@ class Draft:
     """
 
     def __init__(
-        self, program: Program, function: Function, weights: WeightBlob, variables: Mapping[TensorId, int]
+        self,
+        program: Program,
+        function: Function,
+        weights: WeightBlob,
+        variables: Mapping[TensorId, int],
+        elements: MapElements = UNSIGNED,
     ) -> None:
         self.program = program
         self.function = function
         self.tensors = program.tensors
         self.step = 0
         self.header = PORTABLE_HEADER
+        self._elements = elements
         self._weights = weights
         self._calls: list[Call] = []
         self._sources: dict[str, str] = {}
@@ -86,12 +92,12 @@ class Draft:
                 self._dense[name] = self.constant(value)
             else:
                 self._dense[name] = self._new(name, self.tensors[name].nbytes)
-                self._unpack(self._blocked[name], self._dense[name])
+                self._unpack(self._blocked[name], self._dense[name], *self._centre(name))
         return self._dense[name]
 
     def read_blocked(self, name: TensorId) -> Blocked:
         """An int8 feature map blocked by 16 channels, as its shape calls for."""
-        form = blocked_form(self.tensors[name])
+        form = blocked_form(self.tensors[name], self._elements)
         existing = self._blocked.get(name)
         if existing is not None and existing.at(form.place) == form:
             return existing
@@ -99,11 +105,12 @@ class Draft:
         blocked = form.at(self.scratch(form.nbytes))
         for image in range(form.images):
             self.call(
-                "pack_u8",
+                self._elements.pack,
                 source + image * form.pixels * form.channels,
                 blocked.place + image * form.image_bytes,
                 form.pixels,
                 form.channels,
+                *self._centre(name),
             )
         self._blocked[name] = blocked
         return blocked
@@ -129,7 +136,7 @@ class Draft:
 
     def write_blocked(self, name: TensorId, over: Blocked | None = None) -> Blocked:
         """Where to put an int8 tensor in blocked form; `over`: a form it may overwrite."""
-        form = blocked_form(self.tensors[name])
+        form = blocked_form(self.tensors[name], self._elements)
         place = over.place if over is not None else self.scratch(form.nbytes)
         self._blocked[name] = form.at(place)
         return self._blocked[name]
@@ -140,7 +147,7 @@ class Draft:
 
     def rename(self, source: TensorId, name: TensorId) -> None:
         """`name` is the same bytes as `source`: every form of the one is a form of the other."""
-        existing = self._blocked.get(source)
+        existing = self._blocked.get(source) if self._centre(source) == self._centre(name) else None
         if existing is None or source in self._dense or self.value(source) is not None:
             place = self.read(source)
             home = self._output_of.get(name)
@@ -186,14 +193,19 @@ class Draft:
         parts = split(call, names, self._buffers) if names else ()
         return dataclasses.replace(call, parts=parts) if parts else call
 
-    def _unpack(self, source: Blocked, target: Place) -> None:
+    def _centre(self, name: TensorId) -> tuple[int, ...]:
+        """The zero point, where the maps' values are counted from it."""
+        return (self.tensors[name].zero_point,) if self._elements.centred else ()
+
+    def _unpack(self, source: Blocked, target: Place, *centre: int) -> None:
         for image in range(source.images):
             self.call(
-                "unpack_u8",
+                self._elements.unpack,
                 source.place + image * source.image_bytes,
                 target + image * source.pixels * source.channels,
                 source.pixels,
                 source.channels,
+                *centre,
             )
 
     def _new(self, name: TensorId, nbytes: int) -> Place:

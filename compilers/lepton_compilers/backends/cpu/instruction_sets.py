@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lepton_compilers.backends.cpu import (
+    avx2,
     avx512vnni,
     elementwise,
     float_kernel,
@@ -14,16 +15,22 @@ from lepton_compilers.backends.cpu import (
     training,
     vision,
 )
+from lepton_compilers.backends.cpu.blocked import BlockedKernels
+from lepton_compilers.backends.cpu.layout import UNSIGNED, MapElements
 from lepton_compilers.backends.cpu.lowering import Rows
 from lepton_targets import Isa
 
 
 @dataclass(frozen=True, slots=True)
 class InstructionSet:
-    """tables: rows to try in order. slack: bytes before and after the arena that kernels may read."""
+    """tables: rows to try in order. slack: bytes before and after the arena that kernels may read.
+
+    elements: what blocked feature maps hold.
+    """
 
     tables: tuple[Rows, ...]
     slack: tuple[int, int] = (0, 0)
+    elements: MapElements = UNSIGNED
 
 
 EVERYWHERE: tuple[Rows, ...] = (
@@ -40,8 +47,14 @@ PORTABLE = InstructionSet(EVERYWHERE)
 
 AVX512 = InstructionSet((avx512vnni.LOWERINGS, *PORTABLE.tables), slack=(64, 64))
 
+
+def _blocked(kernels: BlockedKernels) -> InstructionSet:
+    return InstructionSet((kernels.lowerings(), *EVERYWHERE), (64, 64), kernels.elements)
+
+
 INSTRUCTION_SETS: Mapping[Isa, InstructionSet] = {
     Isa.PORTABLE: PORTABLE,
+    Isa.AVX2: _blocked(avx2.KERNELS),
     Isa.AVX512_VNNI: AVX512,
     # The same rows: where the compiler may use VBMI, the header's byte permutes are one instruction.
     Isa.AVX512_VBMI: AVX512,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ def blocks(channels: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """An int8 feature map as u8 (q + 128), [images][blocks][pixels][16]; the last block is padded.
+    """An int8 feature map, [images][blocks][pixels][16]; the last block is padded.
 
     What the padding channels hold is never used: weights are zero there.
     """
@@ -27,11 +28,12 @@ class Blocked:
     images: int
     pixels: int
     channels: int
+    element_bytes: int = 1
 
     @property
     def image_bytes(self) -> int:
         """Bytes of one image."""
-        return blocks(self.channels) * self.pixels * LANES
+        return blocks(self.channels) * self.pixels * LANES * self.element_bytes
 
     @property
     def nbytes(self) -> int:
@@ -40,12 +42,30 @@ class Blocked:
 
     def at(self, place: Place) -> Blocked:
         """The same layout at another address."""
-        return Blocked(place, self.images, self.pixels, self.channels)
+        return dataclasses.replace(self, place=place)
 
 
-def blocked_form(tensor: Tensor) -> Blocked:
+@dataclass(frozen=True, slots=True)
+class MapElements:
+    """How an instruction set keeps the values of blocked maps, and its kernels from and to dense tensors.
+
+    centred: values are q − zero point, and the kernels take the zero point last; else they are q, perhaps
+    with another offset that is the same for every tensor.
+    """
+
+    element_bytes: int = 1
+    centred: bool = False
+    pack: str = "pack_u8"
+    unpack: str = "unpack_u8"
+
+
+UNSIGNED = MapElements()
+"""u8: q + 128."""
+
+
+def blocked_form(tensor: Tensor, elements: MapElements = UNSIGNED) -> Blocked:
     """The blocked layout that a tensor's shape calls for, at no place yet: rank 4 by pixels, else by rows."""
-    shape = tensor.shape
+    shape, size = tensor.shape, elements.element_bytes
     if len(shape) == 4:
-        return Blocked(Place(""), shape[0], shape[1] * shape[2], shape[3])
-    return Blocked(Place(""), math.prod(shape[:-1]), 1, shape[-1] if shape else 1)
+        return Blocked(Place(""), shape[0], shape[1] * shape[2], shape[3], size)
+    return Blocked(Place(""), math.prod(shape[:-1]), 1, shape[-1] if shape else 1, size)

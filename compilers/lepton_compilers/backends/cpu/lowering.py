@@ -9,6 +9,7 @@ from typing import Any
 from lepton_compilers.backends.answers import Answer, No, Yes
 from lepton_compilers.backends.cpu.draft import Draft, describe
 from lepton_compilers.backends.cpu.fused import fuse
+from lepton_compilers.backends.cpu.layout import UNSIGNED, MapElements
 from lepton_compilers.backends.cpu.packing import WeightBlob
 from lepton_compilers.backends.cpu.plan import Plan
 from lepton_sdk.program import Operation, Program, TensorId, Tensors
@@ -51,10 +52,12 @@ def plan_function(
     weights: WeightBlob,
     variables: Mapping[TensorId, int],
     slack: tuple[int, int] = (0, 0),
+    elements: MapElements = UNSIGNED,
 ) -> tuple[Plan, frozenset[str]]:
     """The kernel calls of one function and the headers they stand in.
 
     variables: byte offset of each in the block. slack: bytes before and after the arena that kernels read.
+    elements: what blocked feature maps hold.
     Raises UnsupportedOperatorError that names the layer where no row of `tables` accepts an operation.
     """
 
@@ -62,7 +65,7 @@ def plan_function(
         return isinstance(choose(op, program.tensors, tables), Lowering)
 
     body = fuse(program.function(function), program.tensors, accepts)
-    draft = Draft(program, body, weights, variables)
+    draft = Draft(program, body, weights, variables, elements)
     headers = {"portable.h"}
     for step, op in enumerate(draft.function.operations):
         draft.step = step

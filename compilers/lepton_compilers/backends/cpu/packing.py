@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -86,3 +87,27 @@ def flattened_columns(weight: Array, pixels: int, channels: int) -> Array:
     """Dense weights [O, pixels · channels] with inputs in the order of a blocked map, padding included."""
     by_pixel = padded(weight.reshape(-1, pixels, channels), 2)
     return by_pixel.reshape(len(weight), pixels, -1, LANES).transpose(0, 2, 1, 3).reshape(len(weight), -1)
+
+
+def in_lanes(value: Array, lanes: npt.NDArray[np.intp], axis: int = 0) -> Array:
+    """`value` with its entries along `axis` in the order of `lanes`; zeros for those beyond its end."""
+    missing = max(int(lanes.max()) + 1 - value.shape[axis], 0)
+    grown = np.pad(value, [(0, missing if i == axis else 0) for i in range(value.ndim)])
+    return np.take(grown, lanes, axis)
+
+
+def channel_panels(
+    weight: Array, blocks_a_panel: int, unit: int, lanes: Callable[[int], npt.NDArray[np.intp]]
+) -> Array:
+    """Weights [O, A, K, B] as panels of blocks of 16 channels, each [A][K / unit][B][lanes][unit]; 1-D.
+
+    A and B are taps outside and inside the loop over input channels K. lanes: the order of output channels.
+    """
+    out, outer, _, inner = weight.shape
+    units = padded(weight, 2, unit)
+    units = units.reshape(out, outer, -1, unit, inner).transpose(1, 2, 4, 0, 3)
+    panels = []
+    for start in range(0, out, blocks_a_panel * LANES):
+        panel = units[:, :, :, start : start + blocks_a_panel * LANES]
+        panels.append(in_lanes(panel, lanes(panel.shape[3]), 3).reshape(-1))
+    return np.concatenate(panels)

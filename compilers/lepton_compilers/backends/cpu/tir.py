@@ -5,7 +5,7 @@ Calls that fall into parts become a function of the part's index; regions.py wri
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from lepton_compilers.backends.cpu import regions
@@ -22,10 +22,12 @@ HEADER_ORDER = (
     "vision.h",
     "training_portable.h",
     "avx512vnni.h",
+    "avx2.h",
+    "blocked.h",
 )
 """A header may use what stands in earlier ones."""
-STANDS_ON = {"int16.h": {"elementwise.h"}}
-"""Headers that need another than portable.h."""
+STANDS_ON = {"int16.h": {"elementwise.h"}, "avx2.h": {"blocked.h"}}
+"""Headers that need another than portable.h, before or after them."""
 
 _PROLOGUE = ("#include", "#define TVM_EXPORTS", "void* __tvm_ffi__library_ctx", "// tvm target")
 """Lines of TVM's output that serve its own runtime, which generated code does not have."""

@@ -1,0 +1,376 @@
+"""Rows of the instruction sets whose headers give tiles to kernels/blocked.h: int8, blocked by 16 channels.
+
+What differs from one to the next is data: a BlockedKernels. What has no row here runs in its portable form;
+the draft converts between the layouts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from lepton_compilers.backends.answers import Answer, No, when
+from lepton_compilers.backends.cpu.draft import Draft
+from lepton_compilers.backends.cpu.layout import LANES, Blocked, MapElements, blocks
+from lepton_compilers.backends.cpu.lowering import Lowering, Rows
+from lepton_compilers.backends.cpu.packing import channel_panels, flattened_columns, in_lanes
+from lepton_compilers.backends.cpu.plan import Place
+from lepton_compilers.backends.cpu.portable import (
+    Products,
+    add_constants,
+    int8_products,
+    int_bounds,
+    mean_constants,
+    pool_window,
+    typed,
+)
+from lepton_compilers.backends.cpu.ranges import leaves_int32
+from lepton_compilers.backends.cpu.tiles import even
+from lepton_sdk.program import Padding, Tensors
+from lepton_sdk.program.operations import (
+    Add,
+    AveragePool2d,
+    ClampTo,
+    Conv2d,
+    Dense,
+    DepthwiseConv2d,
+    MaxPool2d,
+    Table,
+)
+
+FEW_CHANNELS = 4
+"""Up to here a kernel row of neighbouring pixels fills a multiplication better than blocks of 16."""
+
+Int8Array = npt.NDArray[np.int8]
+Lanes = Callable[[int], npt.NDArray[np.intp]]
+
+
+@dataclass(frozen=True, slots=True)
+class BlockedKernels:
+    """What the rows must know of a header's tiles.
+
+    unit: input channels that one multiplication sums. lanes: for a number of output channels, which channel
+    each lane of the weights is; channels beyond the number are zero. sums: vectors of sums that a tile may
+    hold; lanes_a_vector: sums of one. depthwise, depthwise3x3: weights [KH, KW, C] as tiles want them.
+    Where maps hold q − zero point, what lies outside them is zero.
+    """
+
+    header: str
+    elements: MapElements
+    weight_type: type[np.int8] | type[np.int16]
+    unit: int
+    lanes: Lanes
+    lanes_a_vector: int
+    sums: int
+    depthwise: Callable[[Int8Array], npt.NDArray[np.generic]]
+    depthwise3x3: Callable[[Int8Array], npt.NDArray[np.generic]]
+    depthwise_pixels: int
+
+    def tile(self, width: int, out: int) -> tuple[int, int]:
+        """(pixels, blocks of 16 channels): as many sums as there is room for, no sliver at the end."""
+        wide = (
+            min(blocks(out), 2) if width > 1 else even(blocks(out), self.sums * self.lanes_a_vector // LANES)
+        )
+        vectors = -(-min(out, wide * LANES) // self.lanes_a_vector)
+        return even(width, max(self.sums // vectors, 1)), wide
+
+    # What stands for a tensor's values
+
+    def zero(self, op_zero: int) -> int:
+        """The map's value for the real number zero."""
+        return 0 if self.elements.centred else op_zero
+
+    def offset(self, zero_point: int) -> int:
+        """What a map's value lacks to be q."""
+        return zero_point if self.elements.centred else 0
+
+    def bounds(
+        self, op: Products | Add | AveragePool2d | MaxPool2d | ClampTo, draft: Draft
+    ) -> tuple[int, int, int]:
+        """Zero point, lower and upper bound of the result as its map counts."""
+        zero = draft.tensors[op.y].zero_point
+        low, high = int_bounds(op.clamp)
+        offset = self.offset(zero)
+        return self.zero(zero), low - offset, high - offset
+
+    def result(self, op: Products, draft: Draft) -> tuple[int, ...]:
+        """zy, lo, hi, wide."""
+        return (*self.bounds(op, draft), int(leaves_int32(op, draft.tensors)))
+
+    # Constants
+
+    def sums_start(self, op: Products, draft: Draft) -> tuple[Place, Place]:
+        """Where sums start, bias − zx·Σw modulo 2^32 unless maps are centred, and multipliers, by lane."""
+        weight = _weight(op, draft)
+        axes = (0, 1) if isinstance(op, DepthwiseConv2d) else tuple(range(1, weight.ndim))
+        bias = draft.value(op.bias) if op.bias else None
+        start = np.zeros(1, np.int64) if bias is None else bias.astype(np.int64)
+        total = start - self.zero(draft.tensors[op.x].zero_point) * weight.sum(axes, dtype=np.int64)
+        multiplier = draft.value(op.multiplier or "")
+        assert multiplier is not None  # accepted
+        factors = np.broadcast_to(multiplier, total.shape).astype(np.float32)
+        # The wrapped start is exact again once the sum is complete: the sum itself fits in int32.
+        wrapped = (total & 0xFFFFFFFF).astype(np.uint32).view(np.int32)
+        depthwise = isinstance(op, DepthwiseConv2d)
+        lanes = self.lanes(blocks(len(total)) * LANES if depthwise else len(total))
+        return draft.constant(in_lanes(wrapped, lanes)), draft.constant(in_lanes(factors, lanes))
+
+    def panels(self, weight: Int8Array, panel: int) -> npt.NDArray[np.generic]:
+        """Weights [O, A, K, B], A and B taps outside and inside the loop over channels, as tiles read."""
+        return channel_panels(weight.astype(self.weight_type), panel, self.unit, self.lanes)
+
+    # What is emitted
+
+    def bordered(self, op: Conv2d | DepthwiseConv2d, draft: Draft) -> tuple[Blocked, int, int]:
+        """x with its border written out, and its rows and columns then."""
+        x, p = draft.read_blocked(op.x), op.padding
+        images, h, w, channels = draft.tensors[op.x].shape
+        if not p:
+            return x, h, w
+        rows, columns = h + p.top + p.bottom, w + p.left + p.right
+        grown = Blocked(Place(""), images, rows * columns, channels, self.elements.element_bytes)
+        grown = grown.at(draft.scratch(grown.nbytes))
+        border = (h, w, p.top, p.bottom, p.left, p.right, self.zero(draft.tensors[op.x].zero_point))
+        source, target = x.place.stepping(x.image_bytes), grown.place.stepping(grown.image_bytes)
+        draft.call("pad_map", source, target, blocks(channels), *border, times=images)
+        return grown, rows, columns
+
+    def around(self, op: Conv2d | DepthwiseConv2d, draft: Draft) -> tuple[Blocked, int, int, Padding]:
+        """x for a kernel that leaves borders out: written out where it can't; padding left to leave out."""
+        p = op.padding
+        if not p or (self.elements.centred and max(p.top, p.bottom, p.left, p.right) <= 1):
+            _, h, w, _ = draft.tensors[op.x].shape
+            return draft.read_blocked(op.x), h, w, p
+        return *self.bordered(op, draft), Padding()
+
+    def products(
+        self,
+        kernel: str,
+        op: Products,
+        draft: Draft,
+        source: Place,
+        weight: npt.NDArray[np.generic],
+        *literals: int,
+    ) -> None:
+        """One call an image."""
+        columns, (bias, multiplier) = draft.constant(weight), self.sums_start(op, draft)
+        y = draft.write_blocked(op.y)
+        target = y.place.stepping(y.image_bytes)
+        literals = (*literals, *self.result(op, draft))
+        draft.call(kernel, source, columns, bias, multiplier, target, *literals, times=y.images)
+
+    def emit_few_channels(self, op: Conv2d, draft: Draft) -> None:
+        """Rows of a few channels, bordered; a kernel row is one run of them."""
+        images, h, w, c = draft.tensors[op.x].shape
+        _, oh, ow, o = draft.tensors[op.y].shape
+        p, zero = op.padding, draft.tensors[op.x].zero_point
+        _, kh, kw, _ = draft.tensors[op.weight].shape
+        wide = (p.left + w + p.right) * c
+        image = (h + p.top + p.bottom) * wide * self.elements.element_bytes
+        rows = draft.scratch(image * images)
+        border = (h, w * c, p.top, p.bottom, p.left * c, p.right * c, self.zero(zero), self.offset(zero))
+        source = draft.read(op.x).stepping(h * w * c)
+        draft.call("pad_rows", source, rows.stepping(image), *border, times=images)
+        mr, nv = self.tile(ow, o)
+        columns = self.panels(_weight(op, draft).reshape(o, kh, kw * c, 1), nv)
+        steps = (op.stride[1] * c, 0, op.dilation[0] * wide, op.stride[0] * wide, LANES)
+        literals = (*steps, kh, 1, kw * c, oh, ow, o, mr, nv)
+        self.products("conv_map", op, draft, rows.stepping(image), columns, *literals)
+
+    def emit_pointwise(self, op: Conv2d, draft: Draft) -> None:
+        """1 × 1: pixels in one row."""
+        x, o = draft.read_blocked(op.x), draft.tensors[op.y].shape[3]
+        mr, nv = self.tile(x.pixels, o)
+        columns = self.panels(_weight(op, draft).reshape(o, 1, x.channels, 1), nv)
+        steps = (LANES, 0, 0, 0, x.pixels * LANES)
+        literals = (*steps, 1, 1, x.channels, 1, x.pixels, o, mr, nv)
+        self.products("conv_map", op, draft, x.place.stepping(x.image_bytes), columns, *literals)
+
+    def emit_conv3x3(self, op: Conv2d, draft: Draft) -> None:
+        """3 × 3: each input serves the three columns of a kernel row."""
+        x, h, w, padding = self.around(op, draft)
+        _, oh, ow, o = draft.tensors[op.y].shape
+        mr, nv = self.tile(ow, o)
+        columns = self.panels(_weight(op, draft).transpose(0, 1, 3, 2), nv)
+        literals = (h, w, x.channels, oh, ow, o, op.stride[0], padding.top, padding.left, mr, nv)
+        self.products("conv3x3_map", op, draft, x.place.stepping(x.image_bytes), columns, *literals)
+
+    def emit_conv2d(self, op: Conv2d, draft: Draft) -> None:
+        """Any kernel, stride and dilation, on a map with its border written out."""
+        x, h, w = self.bordered(op, draft)
+        o, kh, kw, c = draft.tensors[op.weight].shape
+        _, oh, ow, _ = draft.tensors[op.y].shape
+        mr, nv = self.tile(ow, o)
+        columns = self.panels(_weight(op, draft).reshape(o, kh * kw, c, 1), nv)
+        row = w * LANES
+        steps = (
+            op.stride[1] * LANES,
+            op.dilation[1] * LANES,
+            op.dilation[0] * row,
+            op.stride[0] * row,
+            h * row,
+        )
+        literals = (*steps, kh, kw, c, oh, ow, o, mr, nv)
+        self.products("conv_map", op, draft, x.place.stepping(x.image_bytes), columns, *literals)
+
+    def emit_dense(self, op: Dense, draft: Draft) -> None:
+        """A row at a time; a flattened map is read as it lies, the weights follow its order."""
+        x, o = draft.read_rows(op.x), draft.tensors[op.y].shape[1]
+        weight = flattened_columns(_weight(op, draft), x.pixels, x.channels)
+        inner = x.channels if x.pixels == 1 else weight.shape[1]
+        nv = self.tile(1, o)[1]
+        columns = self.panels(np.asarray(weight[:, None, :inner, None], np.int8), nv)
+        literals = (LANES, 0, 0, 0, LANES, 1, 1, inner, 1, 1, o, 1, nv)
+        self.products("conv_map", op, draft, x.place.stepping(x.image_bytes), columns, *literals)
+
+    def emit_depthwise3x3(self, op: DepthwiseConv2d, draft: Draft) -> None:
+        """3 × 3: neighbouring windows share what they read."""
+        x, h, w, padding = self.around(op, draft)
+        _, oh, ow, _ = draft.tensors[op.y].shape
+        taps = self.depthwise3x3(_weight(op, draft))
+        mr = even(ow, self.depthwise_pixels)
+        shape = (h, w, x.channels, oh, ow, op.stride[0], padding.top, padding.left, mr, taps.shape[1])
+        self.products("depthwise3x3_map", op, draft, x.place.stepping(x.image_bytes), taps, *shape)
+
+    def emit_depthwise(self, op: DepthwiseConv2d, draft: Draft) -> None:
+        """Any kernel, on a map with its border written out."""
+        x, h, w = self.bordered(op, draft)
+        kernel = draft.tensors[op.weight].shape[:2]
+        _, oh, ow, _ = draft.tensors[op.y].shape
+        taps = self.depthwise(_weight(op, draft))
+        shape = (h, w, x.channels, oh, ow, *kernel, *op.stride, *op.dilation, taps.shape[1])
+        self.products("depthwise_map", op, draft, x.place.stepping(x.image_bytes), taps, *shape)
+
+    def emit_add(self, op: Add, draft: Draft) -> None:
+        """All channels alike, padding included."""
+        t = draft.tensors
+        a, b = draft.read_blocked(op.a), draft.read_blocked(op.b)
+        ma, mb, shift = add_constants(op, t)
+        base = (1 << (shift - 1)) - self.zero(t[op.a].zero_point) * ma - self.zero(t[op.b].zero_point) * mb
+        y = draft.write_blocked(op.y, over=draft.overwritable(op.a))
+        elements = y.nbytes // y.element_bytes
+        literals = (elements, base, ma, mb, shift, *self.bounds(op, draft))
+        draft.call("add_map", a.place, b.place, y.place, *literals)
+
+    def emit_average_pool(self, op: AveragePool2d, draft: Draft) -> None:
+        """A block at a time."""
+        same, sx, sy, _, _, _, _ = mean_constants(op, draft.tensors)
+        zero = draft.tensors[op.x].zero_point
+        means = (same, sx, sy, self.zero(zero), self.offset(zero), *self.bounds(op, draft))
+        self._pooled("average_pool_map", op, draft, *means)
+
+    def emit_max_pool(self, op: MaxPool2d, draft: Draft) -> None:
+        """A block at a time."""
+        self._pooled("max_pool_map", op, draft, *self.bounds(op, draft)[1:])
+
+    def _pooled(self, kernel: str, op: AveragePool2d | MaxPool2d, draft: Draft, *literals: int) -> None:
+        x, y = draft.read_blocked(op.x), draft.write_blocked(op.y)
+        source, target = x.place.stepping(x.image_bytes), y.place.stepping(y.image_bytes)
+        draft.call(kernel, source, target, *pool_window(op, draft), *literals, times=x.images)
+
+    def emit_clamp(self, op: ClampTo, draft: Draft) -> None:
+        """All values alike."""
+        x = draft.read_blocked(op.x)
+        y = draft.write_blocked(op.y, over=draft.overwritable(op.x))
+        draft.call("clamp_map", x.place, y.place, y.nbytes // y.element_bytes, *self.bounds(op, draft)[1:])
+
+    def emit_table(self, op: Table, draft: Draft) -> None:
+        """All values alike, by a table of what the map of y holds."""
+        values, t = draft.value(op.table), draft.tensors
+        assert values is not None  # accepted
+        held = values.astype(np.int16) - self.offset(t[op.y].zero_point)
+        table = draft.constant(held.astype(np.int16 if self.elements.element_bytes == 2 else np.int8))
+        x = draft.read_blocked(op.x)
+        y = draft.write_blocked(op.y, over=draft.overwritable(op.x))
+        literals = (y.nbytes // y.element_bytes, self.offset(t[op.x].zero_point) + 128)
+        draft.call("table_map", x.place, table, y.place, *literals)
+
+    def lowerings(self) -> Rows:
+        """The table of these kernels."""
+
+        def row(accepts: Callable[..., Answer], emit: Callable[..., None]) -> Lowering:
+            return Lowering(accepts, emit, self.header)
+
+        return {
+            Conv2d: (
+                row(_few_channels, self.emit_few_channels),
+                row(_pointwise, self.emit_pointwise),
+                row(_three_by_three, self.emit_conv3x3),
+                row(int8_products, self.emit_conv2d),
+            ),
+            DepthwiseConv2d: (
+                row(_depthwise3x3, self.emit_depthwise3x3),
+                row(_depthwise, self.emit_depthwise),
+            ),
+            Dense: (row(int8_products, self.emit_dense),),
+            Add: (row(_int8_add, self.emit_add),),
+            AveragePool2d: (row(_maps, self.emit_average_pool),),
+            MaxPool2d: (row(_alike, self.emit_max_pool),),
+            ClampTo: (row(_alike, self.emit_clamp),),
+            Table: (row(_constant_table, self.emit_table),),
+        }
+
+
+def _weight(op: Products, draft: Draft) -> Int8Array:
+    weight = draft.value(op.weight)
+    assert weight is not None  # accepted
+    return np.asarray(weight, np.int8)
+
+
+# What is accepted
+
+
+def _few_channels(op: Conv2d, t: Tensors) -> Answer:
+    few = t[op.x].shape[3] <= FEW_CHANNELS and op.dilation[1] == 1
+    return int8_products(op, t) if few else No(f"more than {FEW_CHANNELS} input channels")
+
+
+def _pointwise(op: Conv2d, t: Tensors) -> Answer:
+    plain = t[op.weight].shape[1:3] == op.stride == (1, 1) and not op.padding
+    return int8_products(op, t) if plain else No("a kernel other than 1 × 1 at stride 1")
+
+
+def _three_by_three(op: Conv2d | DepthwiseConv2d, t: Tensors) -> Answer:
+    shape = t[op.weight].shape
+    kernel = shape[1:3] if isinstance(op, Conv2d) else shape[:2]
+    fits = kernel == (3, 3) and op.stride in ((1, 1), (2, 2)) and op.dilation == (1, 1)
+    return int8_products(op, t) if fits else No("a kernel other than 3 × 3 at stride 1 or 2")
+
+
+def _depthwise(op: DepthwiseConv2d, t: Tensors) -> Answer:
+    single = t[op.x].shape[3] == t[op.y].shape[3]
+    return int8_products(op, t) if single else No("several output channels an input channel")
+
+
+def _depthwise3x3(op: DepthwiseConv2d, t: Tensors) -> Answer:
+    answer = _three_by_three(op, t)
+    return answer if isinstance(answer, No) else _depthwise(op, t)
+
+
+def _int8_add(op: Add, t: Tensors) -> Answer:
+    answer = typed(t, "int8", op.a, op.b, op.y)
+    if isinstance(answer, No):
+        return answer
+    if t[op.a].shape != t[op.b].shape:
+        return No("an operand that is stretched")
+    return when(1 <= add_constants(op, t)[2] <= 30, "a sum whose shift leaves 32 bits")
+
+
+def _maps(op: AveragePool2d | MaxPool2d | ClampTo | Table, t: Tensors) -> Answer:
+    answer = typed(t, "int8", op.x, op.y)
+    return answer if isinstance(answer, No) else when(len(t[op.x].shape) == 4, "no feature map")
+
+
+def _alike(op: MaxPool2d | ClampTo, t: Tensors) -> Answer:
+    answer = _maps(op, t)
+    if isinstance(answer, No):
+        return answer
+    return when(t[op.x].zero_point == t[op.y].zero_point, "zero points that differ")
+
+
+def _constant_table(op: Table, t: Tensors) -> Answer:
+    answer = _maps(op, t)
+    return answer if isinstance(answer, No) or t[op.table].value is not None else No("a table that varies")

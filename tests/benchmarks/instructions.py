@@ -1,0 +1,135 @@
+"""Instructions of one inference, ours beside LiteRT's: exact, so they compare where timings are noisy.
+
+x86-64: both under valgrind, which hides AVX-512, so that LiteRT takes its AVX2 kernels. Other CPUs: ours
+under qemu-user with a counting plug-in. Writes docs/instructions.json and docs/INSTRUCTIONS.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from lepton_compilers.backends import cpu  # noqa: E402
+from lepton_compilers.front import program_from  # noqa: E402
+from lepton_sdk.program import Program  # noqa: E402
+from lepton_targets import Cpu, get_target  # noqa: E402
+from lepton_targets.host import machine  # noqa: E402
+from support.evaluation_data import data_root  # noqa: E402
+from support.instructions import callgrind, collected, instructions  # noqa: E402
+
+NETWORKS = {
+    "ResNet-8": "mlperf_tiny/pretrainedResnet_quant.tflite",
+    "VWW": "mlperf_tiny/vww_96_int8.tflite",
+    "KWS": "mlperf_tiny/kws_ref_model.tflite",
+    "AD": "mlperf_tiny/ad01_int8.tflite",
+}
+TARGETS = ("x86-64-avx2",)
+FEW, MANY = 20, 120
+
+INVOKE = """
+import sys
+import numpy
+from ai_edge_litert.interpreter import Interpreter
+interpreter = Interpreter(sys.argv[1], num_threads=1)
+interpreter.allocate_tensors()
+given = interpreter.get_input_details()[0]
+sample = numpy.random.default_rng(0).integers(-128, 128, given["shape"]).astype(given["dtype"])
+interpreter.set_tensor(given["index"], sample)
+for _ in range(int(sys.argv[2])):
+    interpreter.invoke()
+"""
+
+
+def litert_instructions(model: Path) -> int:
+    """LiteRT's instructions of one `invoke` on this machine's architecture, to about one in a thousand."""
+    counts = []
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder, "count")
+        for calls in (FEW, MANY):
+            command = [*callgrind(log), sys.executable, "-c", INVOKE, str(model), str(calls)]
+            subprocess.run(command, check=True, capture_output=True, env=os.environ | {"PYTHONHASHSEED": "0"})
+            counts.append(collected(log))
+    return (counts[1] - counts[0]) // (MANY - FEW)
+
+
+def our_instructions(program: Program, target: Cpu) -> int:
+    """Ours of one `infer`."""
+    (name,) = program.function().inputs
+    rng = np.random.default_rng(0)
+    sample = rng.integers(-128, 128, program.tensors[name].shape).astype(np.int8)
+    return instructions(program, cpu.lower(program, target), target, [sample])
+
+
+def measure(targets: list[str]) -> list[dict[str, Any]]:
+    """One row a network and target."""
+    rows = []
+    for name, file in NETWORKS.items():
+        model = data_root() / file
+        if not model.is_file():
+            print(f"{name}: {file} is not there; left out", file=sys.stderr)
+            continue
+        program, peer = program_from(model), litert_instructions(model)
+        for target in (get_target(wanted) for wanted in targets):
+            ours, macs = our_instructions(program, target), program.macs("infer")
+            native = target.machine == machine()
+            row = {
+                "network": name,
+                "target": target.name,
+                "macs": macs,
+                "instructions": ours,
+                "instructions_a_mac": round(ours / macs, 4),
+                "counted_by": "callgrind" if native else "qemu-user plug-in",
+                "litert_instructions": peer if native else None,
+                "ratio": round(ours / peer, 3) if native else None,
+            }
+            rows.append(row)
+            print(row, file=sys.stderr)
+    return rows
+
+
+def page(rows: list[dict[str, Any]]) -> str:
+    """docs/INSTRUCTIONS.md."""
+    lines = [
+        "# Instructions an inference",
+        "",
+        "Counted by `python tests/benchmarks/instructions.py`: callgrind for x86-64, a plug-in of qemu-user",
+        "for other CPUs. Exact for one compiler version, whatever the machine does besides. LiteRT counted",
+        "under valgrind, which hides AVX-512 from it, so that XNNPACK takes its AVX2 kernels.",
+        "",
+        "| network | target | instructions | a MAC | LiteRT | ratio |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        peer = "–" if row["ratio"] is None else f"{row['litert_instructions']:,}"
+        ratio = "–" if row["ratio"] is None else f"{row['ratio']:.2f}"
+        lines.append(
+            f"| {row['network']} | {row['target']} | {row['instructions']:,} "
+            f"| {row['instructions_a_mac']:.3f} | {peer} | {ratio} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Count, then write both files."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--targets", default=",".join(TARGETS), help="target names, separated by commas")
+    parser.add_argument("--output", type=Path, default=ROOT / "docs", help="folder of the two files")
+    arguments = parser.parse_args()
+    rows = measure(arguments.targets.split(","))
+    (arguments.output / "instructions.json").write_text(json.dumps(rows, indent=1) + "\n")
+    (arguments.output / "INSTRUCTIONS.md").write_text(page(rows))
+
+
+if __name__ == "__main__":
+    main()
