@@ -5,7 +5,7 @@ Calls that fall into parts become a function of the part's index; regions.py wri
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lepton_compilers.backends.cpu import regions
