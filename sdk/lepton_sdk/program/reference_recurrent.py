@@ -1,0 +1,122 @@
+"""Reference rules of Lstm and Gru."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from lepton_sdk.program import sequence_arithmetic as arithmetic
+from lepton_sdk.program.arithmetic import requantise
+from lepton_sdk.program.operations import Operation
+from lepton_sdk.program.recurrent import Gru, Lstm
+from lepton_sdk.program.rule import Array, Rule, Values
+from lepton_sdk.program.tensors import TensorId, Tensors
+
+
+def _steps(op: Lstm | Gru, t: Tensors) -> range:
+    count = t[op.x].shape[0]
+    return range(count - 1, -1, -1) if op.reverse else range(count)
+
+
+def _state(name: TensorId | None, v: Values, shape: tuple[int, ...], like: Array | np.dtype[np.generic]) -> Array:
+    return np.zeros(shape, like) if name is None else v[name]
+
+
+def sigmoid(x: Array) -> Array:
+    """1 / (1 + exp(−x)) in x's own type."""
+    e = np.exp(-np.abs(x))
+    return np.where(x < 0, e, 1).astype(x.dtype) / (1 + e)
+
+
+def _lstm(op: Lstm, v: Values, t: Tensors) -> tuple[Array, ...]:
+    return _lstm_float(op, v, t) if t[op.y].dtype == "float32" else _lstm_int8(op, v, t)
+
+
+def _lstm_float(op: Lstm, v: Values, t: Tensors) -> tuple[Array, ...]:
+    y = np.zeros(t[op.y].shape, np.float32)
+    h = _state(op.initial_h, v, y.shape[1:], np.dtype(np.float32))
+    c = _state(op.initial_c, v, y.shape[1:], np.dtype(np.float32))
+    for step in _steps(op, t):
+        sums = v[op.x][step] @ v[op.weight].T + h @ v[op.recurrent].T + v[op.bias]
+        i, f, g, o = np.split(sums, 4, axis=1)
+        c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+        h = y[step] = sigmoid(o) * np.tanh(c)
+    return y, c
+
+
+def _products(name: TensorId, weight: TensorId, x: Array, v: Values, t: Tensors, rows: slice) -> Array:
+    """float32 of the exact sums Σ (x − zx)·w, [N, rows]."""
+    centred = x.astype(np.float64) - t[name].zero_point
+    return (centred @ v[weight][rows].astype(np.float64).T).astype(np.float32)
+
+
+def _lstm_int8(op: Lstm, v: Values, t: Tensors) -> tuple[Array, ...]:
+    assert op.multiplier and op.recurrent_multiplier and op.sigmoid and op.tanh
+    y_tensor = t[op.y]
+    y = np.zeros(y_tensor.shape, np.int8)
+    bits = arithmetic.cell_bits(float(t[op.c].scale))
+    hidden = arithmetic.lstm_hidden_multiplier(float(y_tensor.scale)), y_tensor.zero_point
+    h = np.full(y.shape[1:], y_tensor.zero_point, np.int8) if op.initial_h is None else v[op.initial_h]
+    c = _state(op.initial_c, v, y.shape[1:], np.dtype(np.int16)).astype(np.int64)
+    everything, sigmoids, tanhs = slice(None), v[op.sigmoid], v[op.tanh]
+    for step in _steps(op, t):
+        fixed = _products(op.x, op.weight, v[op.x][step], v, t, everything) * v[op.multiplier] + v[op.bias]
+        moving = _products(op.y, op.recurrent, h, v, t, everything) * v[op.recurrent_multiplier]
+        i, f, g, o = np.split(arithmetic.gate_steps(fixed + moving), 4, axis=1)
+        gates = tuple(arithmetic.gate(p, table) for p, table in zip((i, f, g, o), (sigmoids, sigmoids, tanhs, sigmoids)))
+        c, h = arithmetic.lstm_cell((gates[0], gates[1], gates[2], gates[3]), c, bits, hidden, tanhs)
+        y[step] = h
+    return y, c.astype(np.int16)
+
+
+def _gru(op: Gru, v: Values, t: Tensors) -> tuple[Array, ...]:
+    return _gru_float(op, v, t) if t[op.y].dtype == "float32" else _gru_int8(op, v, t)
+
+
+def _gru_float(op: Gru, v: Values, t: Tensors) -> tuple[Array, ...]:
+    y = np.zeros(t[op.y].shape, np.float32)
+    units = y.shape[2]
+    h = _state(op.initial_h, v, y.shape[1:], np.dtype(np.float32))
+    recurrent = v[op.recurrent]
+    for step in _steps(op, t):
+        fixed = v[op.x][step] @ v[op.weight].T + v[op.bias]
+        moving = h @ recurrent[: 2 * units].T
+        r, z = np.split(sigmoid(fixed[:, : 2 * units] + moving), 2, axis=1)
+        if op.recurrent_bias is None:
+            n = np.tanh(fixed[:, 2 * units :] + (r * h) @ recurrent[2 * units :].T)
+        else:
+            n = np.tanh(fixed[:, 2 * units :] + r * (h @ recurrent[2 * units :].T + v[op.recurrent_bias]))
+        h = y[step] = n + z * (h - n)
+    return (y,)
+
+
+def _gru_int8(op: Gru, v: Values, t: Tensors) -> tuple[Array, ...]:
+    assert op.multiplier and op.recurrent_multiplier and op.sigmoid and op.tanh
+    y_tensor = t[op.y]
+    y = np.zeros(y_tensor.shape, np.int8)
+    units, zero = y.shape[2], y_tensor.zero_point
+    multiplier = np.asarray(arithmetic.gru_hidden_multiplier(float(y_tensor.scale)))
+    gates, news, everything = slice(0, 2 * units), slice(2 * units, None), slice(None)
+    m, recurrent_m = v[op.multiplier], v[op.recurrent_multiplier]
+    state = _state(op.initial_h, v, y.shape[1:], np.dtype(np.int16)).astype(np.int64)
+    h = requantise(state, multiplier, zero, -128, 127)
+    for step in _steps(op, t):
+        fixed = _products(op.x, op.weight, v[op.x][step], v, t, everything) * m + v[op.bias]
+        moving = _products(op.y, op.recurrent, h, v, t, gates) * recurrent_m[gates]
+        both = arithmetic.gate(arithmetic.gate_steps(fixed[:, gates] + moving), v[op.sigmoid])
+        r, z = np.split(both, 2, axis=1)
+        if op.recurrent_bias is None:
+            left = arithmetic.shifted(r * (h.astype(np.int64) - zero), 15).astype(np.float64)
+            sums = (left @ v[op.recurrent][news].astype(np.float64).T).astype(np.float32)
+            new = fixed[:, news] + sums * recurrent_m[news]
+        else:
+            sums = _products(op.y, op.recurrent, h, v, t, news) * recurrent_m[news] + v[op.recurrent_bias]
+            new = fixed[:, news] + (r.astype(np.float32) * np.float32(2.0**-15)) * sums
+        n = arithmetic.gate(arithmetic.gate_steps(new), v[op.tanh])
+        state = arithmetic.gru_state(z, n, state)
+        h = y[step] = requantise(state, multiplier, zero, -128, 127)
+    return (y,)
+
+
+RECURRENT_RULES: Mapping[type[Operation], Rule] = {Lstm: _lstm, Gru: _gru}
