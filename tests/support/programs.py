@@ -13,12 +13,18 @@ from lepton_sdk.program import Function, Operation, Program, Tensor
 Array = npt.NDArray[Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Case:
-    """A program whose function `infer` is one operation, and one set of inputs."""
+    """A program whose function `infer` is one operation, and one set of inputs.
+
+    It prints as its operations: what its tables hold would fill pages.
+    """
 
     program: Program
     inputs: tuple[Array, ...]
+
+    def __repr__(self) -> str:
+        return f"Case({self.program.function().operations})"
 
 
 def program_of(tensors: Sequence[Tensor], operations: Sequence[Operation], name: str = "infer") -> Program:

@@ -1,11 +1,13 @@
 """The typed operations of recurrent layers: a whole sequence in one operation.
 
-x [T, N, I] is time-major, y [T, N, H] holds the hidden state after every step, at its own place in time also
-where `reverse` walks from the last step to the first. A layer in both directions is two of them and a Concat.
+x [T, N, I] is time-major, y [T, N, H] holds the hidden state after every step, at its own place in time
+also where `reverse` walks from the last step to the first. A layer in both directions is two of them and a
+Concat.
 
-float32: weights and biases float32. int8: x, y (its quantisation is the hidden state's) and weights int8; then
-`bias` is float32 in steps of the gates' fixed point, `multiplier` and `recurrent_multiplier` (float32, one a
-row) turn sums into such steps, `sigmoid` and `tanh` are the tables of docs/arithmetic.md, Lstm and Gru.
+float32: weights and biases float32. int8: x, weights and y are int8, y's quantisation that of the hidden
+state; then `bias` is float32 in steps of the gates' fixed point, `multiplier` and `recurrent_multiplier`
+(float32, one a row) turn sums into such steps, `sigmoid` and `tanh` are tables (docs/arithmetic.md, Lstm and
+Gru). First states there: h of an Lstm int8 as y, its c int16 as c; h of a Gru int16 in steps of 1/32768.
 """
 
 from __future__ import annotations
@@ -74,7 +76,7 @@ class Lstm(Operation):
 class Gru(Operation):
     """r, z = σ(W x + R h + b); n = tanh(W x + b + r · (R h + recurrent_bias)); h ← (1 − z) · n + z · h.
 
-    weight [3H, I], recurrent [3H, H], bias [3H] by gate in the order r, z, n; recurrent_bias [H] is that of n.
+    weight [3H, I], recurrent [3H, H], bias [3H] by gate in the order r, z, n; recurrent_bias [H] is n's.
     Without recurrent_bias the reset comes before the product: n = tanh(W x + b + R (r · h)), the form of
     Cho et al. (2014); with it, that of PyTorch and of ONNX's linear_before_reset.
     """
@@ -101,6 +103,13 @@ class Gru(Operation):
     def macs(self, t: Tensors) -> int:
         steps, batch, _ = t[self.x].shape
         return steps * batch * (t[self.weight].size + t[self.recurrent].size)
+
+
+def integer_constants(op: Lstm | Gru) -> tuple[TensorId, TensorId, TensorId, TensorId]:
+    """multiplier, recurrent multiplier, sigmoid, tanh: what the int8 form has. ValueError without them."""
+    if op.multiplier is None or op.recurrent_multiplier is None or op.sigmoid is None or op.tanh is None:
+        raise ValueError(f"{type(op).__name__} '{op.y}' is int8 and lacks multipliers or tables")
+    return op.multiplier, op.recurrent_multiplier, op.sigmoid, op.tanh
 
 
 RECURRENT_OPERATIONS: tuple[type[Operation], ...] = (Lstm, Gru)

@@ -39,6 +39,8 @@ from lepton_sdk.program.products import sums_of_products
 from lepton_sdk.program.program import Program
 from lepton_sdk.program.reference_int16 import INT16_RULES, touches_int16
 from lepton_sdk.program.reference_kernels import float_kernel
+from lepton_sdk.program.reference_recurrent import RECURRENT_RULES
+from lepton_sdk.program.reference_sequence import SEQUENCE_RULES
 from lepton_sdk.program.reference_training import TRAINING_RULES
 from lepton_sdk.program.reference_vision import VISION_RULES
 from lepton_sdk.program.rule import Array, Rule, Values, windows
@@ -179,6 +181,8 @@ RULES: Mapping[type[Operation], Rule] = {
     Quantize: _quantize,
     Dequantize: _dequantize,
     FloatKernel: float_kernel,
+    **SEQUENCE_RULES,
+    **RECURRENT_RULES,
     **TRAINING_RULES,
     **VISION_RULES,
 }

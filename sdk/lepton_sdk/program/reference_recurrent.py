@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from lepton_sdk.program import sequence_arithmetic as arithmetic
+from lepton_sdk.program import arithmetic_sequence as arithmetic
 from lepton_sdk.program.arithmetic import requantise
 from lepton_sdk.program.operations import Operation
-from lepton_sdk.program.recurrent import Gru, Lstm
+from lepton_sdk.program.recurrent import Gru, Lstm, integer_constants
 from lepton_sdk.program.rule import Array, Rule, Values
 from lepton_sdk.program.tensors import TensorId, Tensors
 
@@ -19,14 +19,17 @@ def _steps(op: Lstm | Gru, t: Tensors) -> range:
     return range(count - 1, -1, -1) if op.reverse else range(count)
 
 
-def _state(name: TensorId | None, v: Values, shape: tuple[int, ...], like: Array | np.dtype[np.generic]) -> Array:
+def _state(
+    name: TensorId | None, v: Values, shape: tuple[int, ...], like: Array | np.dtype[np.generic]
+) -> Array:
     return np.zeros(shape, like) if name is None else v[name]
 
 
 def sigmoid(x: Array) -> Array:
     """1 / (1 + exp(−x)) in x's own type."""
     e = np.exp(-np.abs(x))
-    return np.where(x < 0, e, 1).astype(x.dtype) / (1 + e)
+    y: Array = np.where(x < 0, e, 1).astype(x.dtype) / (1 + e)
+    return y
 
 
 def _lstm(op: Lstm, v: Values, t: Tensors) -> tuple[Array, ...]:
@@ -52,19 +55,21 @@ def _products(name: TensorId, weight: TensorId, x: Array, v: Values, t: Tensors,
 
 
 def _lstm_int8(op: Lstm, v: Values, t: Tensors) -> tuple[Array, ...]:
-    assert op.multiplier and op.recurrent_multiplier and op.sigmoid and op.tanh
+    m, recurrent_m, sigmoids, tanhs = (v[name] for name in integer_constants(op))
     y_tensor = t[op.y]
     y = np.zeros(y_tensor.shape, np.int8)
     bits = arithmetic.cell_bits(float(t[op.c].scale))
     hidden = arithmetic.lstm_hidden_multiplier(float(y_tensor.scale)), y_tensor.zero_point
     h = np.full(y.shape[1:], y_tensor.zero_point, np.int8) if op.initial_h is None else v[op.initial_h]
     c = _state(op.initial_c, v, y.shape[1:], np.dtype(np.int16)).astype(np.int64)
-    everything, sigmoids, tanhs = slice(None), v[op.sigmoid], v[op.tanh]
+    everything = slice(None)
     for step in _steps(op, t):
-        fixed = _products(op.x, op.weight, v[op.x][step], v, t, everything) * v[op.multiplier] + v[op.bias]
-        moving = _products(op.y, op.recurrent, h, v, t, everything) * v[op.recurrent_multiplier]
+        fixed = _products(op.x, op.weight, v[op.x][step], v, t, everything) * m + v[op.bias]
+        moving = _products(op.y, op.recurrent, h, v, t, everything) * recurrent_m
         i, f, g, o = np.split(arithmetic.gate_steps(fixed + moving), 4, axis=1)
-        gates = tuple(arithmetic.gate(p, table) for p, table in zip((i, f, g, o), (sigmoids, sigmoids, tanhs, sigmoids)))
+        gates = tuple(
+            arithmetic.gate(p, table) for p, table in zip((i, f, g, o), (sigmoids, sigmoids, tanhs, sigmoids))
+        )
         c, h = arithmetic.lstm_cell((gates[0], gates[1], gates[2], gates[3]), c, bits, hidden, tanhs)
         y[step] = h
     return y, c.astype(np.int16)
@@ -92,19 +97,18 @@ def _gru_float(op: Gru, v: Values, t: Tensors) -> tuple[Array, ...]:
 
 
 def _gru_int8(op: Gru, v: Values, t: Tensors) -> tuple[Array, ...]:
-    assert op.multiplier and op.recurrent_multiplier and op.sigmoid and op.tanh
+    m, recurrent_m, sigmoids, tanhs = (v[name] for name in integer_constants(op))
     y_tensor = t[op.y]
     y = np.zeros(y_tensor.shape, np.int8)
     units, zero = y.shape[2], y_tensor.zero_point
     multiplier = np.asarray(arithmetic.gru_hidden_multiplier(float(y_tensor.scale)))
     gates, news, everything = slice(0, 2 * units), slice(2 * units, None), slice(None)
-    m, recurrent_m = v[op.multiplier], v[op.recurrent_multiplier]
     state = _state(op.initial_h, v, y.shape[1:], np.dtype(np.int16)).astype(np.int64)
     h = requantise(state, multiplier, zero, -128, 127)
     for step in _steps(op, t):
         fixed = _products(op.x, op.weight, v[op.x][step], v, t, everything) * m + v[op.bias]
         moving = _products(op.y, op.recurrent, h, v, t, gates) * recurrent_m[gates]
-        both = arithmetic.gate(arithmetic.gate_steps(fixed[:, gates] + moving), v[op.sigmoid])
+        both = arithmetic.gate(arithmetic.gate_steps(fixed[:, gates] + moving), sigmoids)
         r, z = np.split(both, 2, axis=1)
         if op.recurrent_bias is None:
             left = arithmetic.shifted(r * (h.astype(np.int64) - zero), 15).astype(np.float64)
@@ -113,7 +117,7 @@ def _gru_int8(op: Gru, v: Values, t: Tensors) -> tuple[Array, ...]:
         else:
             sums = _products(op.y, op.recurrent, h, v, t, news) * recurrent_m[news] + v[op.recurrent_bias]
             new = fixed[:, news] + (r.astype(np.float32) * np.float32(2.0**-15)) * sums
-        n = arithmetic.gate(arithmetic.gate_steps(new), v[op.tanh])
+        n = arithmetic.gate(arithmetic.gate_steps(new), tanhs)
         state = arithmetic.gru_state(z, n, state)
         h = y[step] = requantise(state, multiplier, zero, -128, 127)
     return (y,)

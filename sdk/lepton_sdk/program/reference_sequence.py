@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from lepton_sdk.program import arithmetic, sequence_arithmetic
+from lepton_sdk.program import arithmetic, arithmetic_sequence
 from lepton_sdk.program.operations import Operation
 from lepton_sdk.program.rule import Array, Rule, Values
 from lepton_sdk.program.sequence import Gather, LayerNorm, MatMul, Slice, Unary
@@ -26,7 +26,8 @@ def _erf(x: Array) -> Array:
 def _sigmoid(x: Array) -> Array:
     # Neither branch overflows where it is taken.
     e = np.exp(-np.abs(x))
-    return np.where(x < 0, e, 1.0) / (1 + e)
+    y: Array = np.where(x < 0, e, 1.0) / (1 + e)
+    return y
 
 
 FUNCTIONS: Mapping[str, Callable[[Array, float], Array]] = {
@@ -79,7 +80,9 @@ def _matmul(op: MatMul, v: Values, t: Tensors) -> tuple[Array, ...]:
     if y.dtype == "float32":
         product = (v[op.a] @ right).astype(np.float32, copy=False)
         clamp = op.clamp
-        return (product if clamp is None else np.clip(product, np.float32(clamp.low), np.float32(clamp.high)),)
+        return (
+            product if clamp is None else np.clip(product, np.float32(clamp.low), np.float32(clamp.high)),
+        )
     # float64 holds every sum exactly: the compiler has proven that int32 does.
     sums = (v[op.a].astype(np.float64) - a.zero_point) @ (right.astype(np.float64) - b.zero_point)
     multiplier = arithmetic.requantise_multiplier(float(a.scale), float(b.scale), float(y.scale))
@@ -97,9 +100,9 @@ def _layer_norm(op: LayerNorm, v: Values, t: Tensors) -> tuple[Array, ...]:
         y = centred / np.sqrt(variance + np.float32(op.epsilon)) * gain + offset
         return (y.astype(np.float32, copy=False).reshape(shape),)
     x, y_tensor = t[op.x], t[op.y]
-    epsilon = sequence_arithmetic.layer_norm_epsilon(op.epsilon, count, float(x.scale))
+    epsilon = arithmetic_sequence.layer_norm_epsilon(op.epsilon, count, float(x.scale))
     zeros = (x.zero_point, y_tensor.zero_point)
-    return (sequence_arithmetic.layer_norm(rows, gain, offset, epsilon, zeros, op.centred).reshape(shape),)
+    return (arithmetic_sequence.layer_norm(rows, gain, offset, epsilon, zeros, op.centred).reshape(shape),)
 
 
 def _slice(op: Slice, v: Values, t: Tensors) -> tuple[Array, ...]:

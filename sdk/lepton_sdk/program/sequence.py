@@ -56,7 +56,8 @@ class LayerNorm(Operation):
     """(x − mean) / sqrt(variance + epsilon) · gain + offset over the last axes, those of `gain`.
 
     gain, offset: float32 constants of the shape of those axes. int8: both are divided by the result's scale
-    (docs/arithmetic.md, LayerNorm). Not centred: x / sqrt(mean of squares + epsilon) · gain, RMS normalisation.
+    (docs/arithmetic.md, LayerNorm). Not centred: x / sqrt(mean of squares + epsilon) · gain + offset, the
+    root mean square normalisation.
     """
 
     x: TensorId

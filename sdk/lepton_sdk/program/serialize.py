@@ -18,6 +18,8 @@ from lepton_sdk.program.float_kernel import FloatKernel
 from lepton_sdk.program.operations import INFERENCE_OPERATIONS, Operation
 from lepton_sdk.program.operations_int16 import INT16_OPERATIONS
 from lepton_sdk.program.program import Function, Program, Variable
+from lepton_sdk.program.recurrent import RECURRENT_OPERATIONS
+from lepton_sdk.program.sequence import SEQUENCE_OPERATIONS
 from lepton_sdk.program.tensors import DTYPES, Clamp, Padding, Quantization, Tensor
 from lepton_sdk.program.training import TRAINING_OPERATIONS
 from lepton_sdk.program.vision import VISION_OPERATIONS
@@ -33,6 +35,8 @@ OPERATIONS: Mapping[str, type[Operation]] = {
         *INFERENCE_OPERATIONS,
         *INT16_OPERATIONS,
         *VISION_OPERATIONS,
+        *SEQUENCE_OPERATIONS,
+        *RECURRENT_OPERATIONS,
         *TRAINING_OPERATIONS,
         FloatKernel,
     )
@@ -148,6 +152,8 @@ def _decoded(annotation: str, value: Any, where: str) -> Any:
     if kind in ("TensorId", "str") and isinstance(value, str):
         return value
     if kind == "int" and isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if kind == "bool" and isinstance(value, bool):
         return value
     if kind == "float" and isinstance(value, int | float) and math.isfinite(value):
         return float(value)

@@ -4,6 +4,7 @@ lowering.py           rows (accepts, emit) and how one is chosen; instruction_se
 portable.py           the rows every CPU has; movement.py: those that only move bytes;
                       elementwise.py: two operands, one stretched over the other; int16.py: int16 forms;
                       vision.py: what vision heads add
+sequence.py           products of tensors, normalisation, slices; recurrent.py: whole recurrent layers
 float_kernel.py       operators without a typed form, as loops that TVM lowers
 avx512vnni.py         the rows of one instruction set, a worked example; tiles.py: its tile shapes
 fused.py              operations that one kernel does better at once than two in turn

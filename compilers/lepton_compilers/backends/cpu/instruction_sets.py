@@ -12,6 +12,8 @@ from lepton_compilers.backends.cpu import (
     float_kernel,
     int16,
     portable,
+    recurrent,
+    sequence,
     training,
     vision,
 )
@@ -39,6 +41,8 @@ EVERYWHERE: tuple[Rows, ...] = (
     float_kernel.LOWERINGS,
     int16.LOWERINGS,
     vision.LOWERINGS,
+    sequence.LOWERINGS,
+    recurrent.LOWERINGS,
     training.LOWERINGS,
 )
 """The tables that end every instruction set's list."""

@@ -20,13 +20,20 @@ HEADER_ORDER = (
     "elementwise.h",
     "int16.h",
     "vision.h",
+    "sequence.h",
+    "recurrent.h",
     "training_portable.h",
     "avx512vnni.h",
     "avx2.h",
     "blocked.h",
 )
 """A header may use what stands in earlier ones."""
-STANDS_ON = {"int16.h": {"elementwise.h"}, "avx2.h": {"blocked.h"}}
+STANDS_ON = {
+    "int16.h": {"elementwise.h"},
+    "sequence.h": {"mathematics.h"},
+    "recurrent.h": {"mathematics.h", "sequence.h"},
+    "avx2.h": {"blocked.h"},
+}
 """Headers that need another than portable.h, before or after them."""
 
 _PROLOGUE = ("#include", "#define TVM_EXPORTS", "void* __tvm_ffi__library_ctx", "// tvm target")

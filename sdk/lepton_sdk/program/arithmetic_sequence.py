@@ -70,7 +70,8 @@ def gate(p: Int64, table: Int16) -> Int64:
     index = p + UNIT
     k, rest = index >> 7, index & (TABLE_STEP - 1)
     low, high = table[k].astype(np.int64), table[k + 1].astype(np.int64)
-    return low + (((high - low) * rest + TABLE_STEP // 2) >> 7)
+    between: Int64 = low + (((high - low) * rest + TABLE_STEP // 2) >> 7)
+    return between
 
 
 def gate_steps(real: Float32) -> Int64:
@@ -123,4 +124,5 @@ def gru_hidden_multiplier(scale: float) -> np.float32:
 
 def gru_state(z: Int64, n: Int64, state: Int64) -> Int64:
     """s + shifted((32768 − z) · (n − s), 15): int16 in steps of 1/32768."""
-    return np.clip(state + shifted((UNIT - z) * (n - state), 15), -UNIT, UNIT - 1)
+    after: Int64 = np.clip(state + shifted((UNIT - z) * (n - state), 15), -UNIT, UNIT - 1)
+    return after
