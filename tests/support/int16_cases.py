@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -62,7 +62,12 @@ def clamps(draw: Draw) -> Clamp | None:
 
 
 def _products(
-    draw: Draw, x: tuple[int, ...], weight: tuple[int, ...], axis: int, y: tuple[int, ...]
+    draw: Draw,
+    x: tuple[int, ...],
+    weight: tuple[int, ...],
+    axis: int,
+    y: tuple[int, ...],
+    multiplier: Callable[[Array], Array] = int16.requantise_multiplier,
 ) -> tuple[list[Tensor], dict[str, Any], Array]:
     """Tensors and fields whose results mostly lie inside int16, biases beyond 32 bits among them."""
     rng, x_q, y_q = draw(seeds()), draw(scales()), draw(scales())
@@ -79,7 +84,7 @@ def _products(
         Tensor("x", x, "int16", x_q),
         constant("weight", numbers, Quantization(tuple(map(float, weight_scales)), 0, axis)),
         constant("bias", bias),
-        constant("multiplier", int16.requantise_multiplier(reals)),
+        constant("multiplier", multiplier(reals)),
         Tensor("y", y, "int16", y_q),
     ]
     fields: dict[str, Any] = {
@@ -119,7 +124,7 @@ def sliding_cases(draw: Draw, kind: type[Conv2d] | type[DepthwiseConv2d] | type[
 def dense_cases(draw: Draw) -> Case:
     """Matrix products, some with more terms than 32 bits hold."""
     n, i, o = draw(st.sampled_from((1, 1, 3))), draw(st.one_of(st.integers(1, 150), st.just(1200))), 17
-    tensors, fields, x = _products(draw, (n, i), (o, i), 0, (n, o))
+    tensors, fields, x = _products(draw, (n, i), (o, i), 0, (n, o), int16.dense_multiplier)
     return Case(program_of(tensors, [Dense(**fields)]), (x,))
 
 

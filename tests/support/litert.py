@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,15 +18,21 @@ class LiteRT:
     """A TFLite network on LiteRT, one thread.
 
     delegate: run on XNNPACK, as LiteRT does by default; else on LiteRT's own optimised kernels.
+    reference: run on its reference kernels instead of either, and keep every tensor.
     """
 
-    def __init__(self, content: bytes, delegate: bool = True) -> None:
+    def __init__(self, content: bytes, delegate: bool = True, reference: bool = False) -> None:
         interpreter = pytest.importorskip("ai_edge_litert.interpreter", reason="the extra litert is absent")
         kinds = interpreter.OpResolverType
         kind = kinds.AUTO if delegate else kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-        self._interpreter = interpreter.Interpreter(
-            model_content=content, num_threads=1, experimental_op_resolver_type=kind
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            self._interpreter = interpreter.Interpreter(
+                model_content=content,
+                num_threads=1,
+                experimental_op_resolver_type=kinds.BUILTIN_REF if reference else kind,
+                experimental_preserve_all_tensors=reference,
+            )
         self._interpreter.allocate_tensors()
         self._input = self._interpreter.get_input_details()[0]
         self._output = self._interpreter.get_output_details()[0]
@@ -33,6 +41,14 @@ class LiteRT:
     def input_shape(self) -> tuple[int, ...]:
         """Shape with the batch."""
         return tuple(int(n) for n in self._input["shape"])
+
+    def tensors(self) -> dict[str, Array]:
+        """Every tensor that the last run computed, by name. Needs `reference`."""
+        found = {}
+        for detail in self._interpreter.get_tensor_details():
+            with contextlib.suppress(ValueError):  # a tensor that was never computed
+                found[detail["name"]] = np.array(self._interpreter.get_tensor(detail["index"]))
+        return found
 
     def run(self, x: Array) -> Array:
         """One inference."""

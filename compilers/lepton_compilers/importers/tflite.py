@@ -1,10 +1,12 @@
-"""TFLite → Relax, through TVM's importer with three cures.
+"""TFLite → Relax, through TVM's importer with its faults cured.
 
 1. int8 AVERAGE_POOL_2D is averaged as truncating integers there; here it is dequantize → pool → quantize,
    which integerize gives the rounding of the arithmetic.
 2. Dynamic-range models (int8 weights in a float graph) are refused there; here their weights are
    dequantised on the way in.
-3. Results of operators keep the name of their tensor, so that errors and reports can name a layer.
+3. int64 biases, which int16 layers have, can't be dequantised there (tflite_int16.py), and buffers outside
+   of the flatbuffer are not found (tflite_buffers.py).
+4. Results of operators keep the name of their tensor, so that errors and reports can name a layer.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ from tvm.relax.frontend.tflite.tflite_frontend import OperatorConverter, get_pad
 
 from lepton_compilers.importers.limits import TFLITE_LIMITS, listed
 from lepton_compilers.importers.replaced import check_names, replacement
+from lepton_compilers.importers.tflite_buffers import WithOutsideBuffers
+from lepton_compilers.importers.tflite_int16 import check_int16, dequantised_int64
 from lepton_compilers.quiet import abandon, quiet
 from lepton_targets.errors import BadInputError, LeptonError, UnsupportedOperatorError, nearest
 
@@ -37,6 +41,7 @@ SUPPORTED = (
     "DEQUANTIZE",
     "EXPAND_DIMS",
     "FULLY_CONNECTED",
+    "LOGISTIC",
     "MAX_POOL_2D",
     "MEAN",
     "MUL",
@@ -48,6 +53,7 @@ SUPPORTED = (
     "SOFTMAX",
     "SQUEEZE",
     "SUB",
+    "TANH",
     "TRANSPOSE",
 )
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
@@ -71,7 +77,7 @@ def import_tflite(
     # A private copy: replaced weights are written into its buffers.
     owned = bytearray(content)
     try:
-        model = tflite.Model.GetRootAsModel(owned, 0)
+        model = WithOutsideBuffers(owned)
         if model.SubgraphsLength() != 1:
             raise BadInputError(
                 f"the TFLite model has {model.SubgraphsLength()} subgraphs; one is supported",
@@ -147,7 +153,9 @@ class _Converter(OperatorConverter):  # type: ignore[misc]
                 f"supported: {listed(SUPPORTED, TFLITE_LIMITS)}",
             )
         for op in operators:
-            if self.get_op_code_str(op) in WEIGHTED:
+            code, inputs = self.get_op_code_str(op), self.get_input_tensors(op)
+            check_int16(code, self._layer(op), op, inputs, self.get_output_tensors(op)[0])
+            if code in WEIGHTED:
                 self._dequantise_dynamic_range(op)
                 if self._trainable:
                     self._make_parameters(op)
@@ -165,6 +173,20 @@ class _Converter(OperatorConverter):  # type: ignore[misc]
 
     def _layer(self, op: Any) -> str:
         return _tensor_name(self.subgraph, int(op.Outputs(0)))
+
+    def dequantize(self, expr: Any, tensor: Any) -> Any:
+        """As TVM's, and of int64 biases too."""
+        if tensor.tensor.Type() != tflite.TensorType.INT64:
+            return super().dequantize(expr, tensor)
+        values = self.get_tensor_value(tensor).reshape(-1)
+        name = _tensor_name(self.subgraph, tensor.tensor_idx)
+        return dequantised_int64(values, tensor.qnn_params["scale"], tensor.qnn_params["axis"], name)
+
+    def has_same_qnn_params(self, lhs: Any, rhs: Any) -> bool:
+        """Whether scales agree to a part in 100,000; TVM's fixed tolerance is as large as int16 scales."""
+        a, b = (t.qnn_params["scale"].value.numpy() for t in (lhs, rhs))
+        zeros = [t.qnn_params["zero_point"].value.numpy() for t in (lhs, rhs)]
+        return bool(np.allclose(a, b, rtol=1e-5, atol=0) and np.array_equal(*zeros))
 
     def _dequantise_dynamic_range(self, op: Any) -> None:
         x, weight = self.get_input_tensors(op)[:2]

@@ -3,6 +3,7 @@
 known.py        constants and parameters, read through reshape, permute and dequantize
 chain.py        one layer: core, bias, activation, quantize, clip
 lower_int8.py   a row an int8 layer; accumulators.py proves its sums fit int32
+lower_int16.py  a row an int16 layer, and what stands between int8 and int16
 lower_float.py  a row a float layer; windows.py: strides and padding of both
 float_kernel.py every other Relax operator, by its name
 draft.py        the Program being written; walk.py: from the results back to the inputs

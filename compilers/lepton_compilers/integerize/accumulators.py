@@ -1,4 +1,4 @@
-"""Weights and biases of int8 layers, and the proof that no int32 accumulator overflows."""
+"""Weights and biases of int8 and int16 layers, and the proof that no accumulator overflows."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 
 from lepton_compilers.integerize.known import Array, Known
 from lepton_sdk.program import Quantization
+from lepton_sdk.program.arithmetic_int16 import ACCUMULATOR_LIMIT
 from lepton_targets.errors import BadInputError
 
 BIAS_SCALE_TOLERANCE = 1e-4
@@ -35,6 +36,54 @@ def int32_bias(layer: str, bias: Known | None, scales: Array) -> Array | None:
     return numbers.astype(np.int32)
 
 
+def int64_bias(layer: str, bias: Known | None, scales: Array) -> Array | None:
+    """The bias of an int16 layer as int64 at scale sx · sw[c] (float64, [C]).
+
+    An int64 bias keeps its integers, as LiteRT does whatever scale it states; a float one is rounded.
+    Raises BadInputError where an accumulator could not hold it.
+    """
+    if bias is None:
+        return None
+    if bias.values.dtype == np.int64 and bias.scales is not None:
+        numbers = np.broadcast_to(bias.values, scales.shape)
+    else:
+        numbers = np.rint(np.broadcast_to(bias.real, scales.shape) / scales)
+    worst = int(np.argmax(np.abs(numbers)))
+    if not abs(float(numbers[worst])) < ACCUMULATOR_LIMIT:
+        raise BadInputError(
+            f"layer '{layer}', channel {worst}: its bias is {float(numbers[worst]):.3g} steps of its "
+            f"accumulator; an int16 layer holds {ACCUMULATOR_LIMIT}",
+            "its weights are tiny beside its bias: quantise it with wider weights, or keep it float",
+        )
+    return numbers.astype(np.int64)
+
+
+def check_wide_weights(layer: str, weight: Array, bias: Array | None) -> None:
+    """Refuse weights of −128, and accumulators that a multiplier could take out of int64.
+
+    weight: int8 [C, …]; bias: int64 [C].
+    """
+    rows = weight.reshape(weight.shape[0], -1).astype(np.int64)
+    _refuse_least(layer, rows)
+    bound = np.abs(rows).sum(axis=1) * 2**15 + (0 if bias is None else np.abs(bias))
+    worst = int(np.argmax(bound))
+    if bound[worst] >= ACCUMULATOR_LIMIT:
+        raise BadInputError(
+            f"layer '{layer}', channel {worst}: its accumulator can reach {int(bound[worst])}; "
+            f"an int16 layer holds {ACCUMULATOR_LIMIT}",
+            "split the layer, or keep it float",
+        )
+
+
+def _refuse_least(layer: str, rows: Array) -> None:
+    if (rows == -128).any():
+        channel = int(np.argwhere((rows == -128).any(axis=1))[0, 0])
+        raise BadInputError(
+            f"layer '{layer}', channel {channel}: a weight is −128; weights lie in −127 … 127",
+            "quantise with symmetric narrow-range weights, as the TFLite specification asks",
+        )
+
+
 def check_weights(layer: str, weight: Array, bias: Array | None, x: Quantization) -> None:
     """Refuse weights of −128, and accumulators that int32 may not hold.
 
@@ -42,12 +91,7 @@ def check_weights(layer: str, weight: Array, bias: Array | None, x: Quantization
     Σ|w| · max|x − zx| + |bias|, with max|x − zx| ≤ 255.
     """
     rows = weight.reshape(weight.shape[0], -1).astype(np.int64)
-    if (rows == -128).any():
-        channel = int(np.argwhere((rows == -128).any(axis=1))[0, 0])
-        raise BadInputError(
-            f"layer '{layer}', channel {channel}: a weight is −128; weights lie in −127 … 127",
-            "quantise with symmetric narrow-range weights, as the TFLite specification asks",
-        )
+    _refuse_least(layer, rows)
     reach = max(127 - x.zero_point, x.zero_point + 128)
     bound = np.abs(rows).sum(axis=1) * reach + (0 if bias is None else np.abs(bias.astype(np.int64)))
     worst = int(np.argmax(bound))

@@ -32,6 +32,8 @@ from lepton_compilers.passes.graph import (
 )
 from lepton_sdk.program.tensors import Quantization
 
+INTEGERS = ("int8", "int16")
+"""Types of quantised activations."""
 ACTIVATIONS = (RELU, CLIP)
 CLAMPED = (CONV2D, MATMUL, ADD, SUBTRACT, MULTIPLY, AVERAGE_POOL, MAX_POOL)
 """Cores whose operation holds a clamp."""
@@ -67,6 +69,12 @@ class Chain:
         return not (math.isinf(self.low) and math.isinf(self.high))
 
 
+def full_range(kind: str) -> tuple[int, int]:
+    """Least and greatest number of an activation's integer type; int8's for a float one."""
+    limits = np.iinfo(kind if kind in INTEGERS else "int8")
+    return int(limits.min), int(limits.max)
+
+
 def tensor_quantization(call: Expr) -> Quantization | None:
     """Scale and zero point of a quantize or dequantize of a whole tensor; None where it is per channel."""
     if not all(is_constant(a) and value(a).size == 1 for a in call.args[1:3]):
@@ -81,12 +89,12 @@ def read_chain(
 
     keep_activations: leave relu and clip as layers of their own, as training needs them.
     """
-    quantization, low, high = None, -128, 127
-    at = graph.resolve(result)
+    quantization, at = None, graph.resolve(result)
     definition = graph.definition(at)
     if definition is None:
         return None
-    if dtype(at) == "int8" and operator(definition) in (CLIP, QUANTIZE):
+    low, high = full_range(dtype(at))
+    if dtype(at) in INTEGERS and operator(definition) in (CLIP, QUANTIZE):
         inner = definition
         if operator(definition) == CLIP and graph.uses(definition.args[0]) == 1:
             low, high = int(number(definition.args[1])), int(number(definition.args[2]))

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from lepton_compilers.integerize.chain import tensor_quantization
+from lepton_compilers.integerize.chain import INTEGERS, tensor_quantization
 from lepton_compilers.integerize.known import Array, Known, known
 from lepton_compilers.passes.graph import DEQUANTIZE, Expr, Graph, Var, dtype, is_constant, operator, shape
 from lepton_sdk.program import Function, Operation, Program, Quantization, Tensor, TensorId, Variable
@@ -122,17 +122,21 @@ class Draft:
         self._variables[what.parameter] = Variable(tensor, True, what.parameter, axes, shape)
         return tensor
 
-    def dequantised(self, expr: Expr) -> tuple[Var, Quantization] | None:
-        """The int8 tensor and quantisation behind `dequantize(x)`; None for anything else."""
-        return self.dequantised_call(self.graph.definition(expr))
+    def dequantised(self, expr: Expr, *kinds: str) -> tuple[Var, Quantization] | None:
+        """The tensor and quantisation behind `dequantize(x)`, x int8 or of `kinds`; None for all else."""
+        return self.dequantised_call(self.graph.definition(expr), *kinds)
 
-    def dequantised_call(self, definition: Expr) -> tuple[Var, Quantization] | None:
+    def dequantised_call(self, definition: Expr, *kinds: str) -> tuple[Var, Quantization] | None:
         """The same of the call itself."""
         if operator(definition) != DEQUANTIZE:
             return None
         source = self.graph.resolve(definition.args[0])
         quantization = tensor_quantization(definition)
-        if quantization is None or dtype(source) != "int8" or self.known(source) is not None:
+        if (
+            quantization is None
+            or dtype(source) not in (kinds or ("int8",))
+            or self.known(source) is not None
+        ):
             return None
         return source, quantization
 
@@ -154,6 +158,6 @@ class Draft:
             if isinstance(op, MOVES):
                 ends = (*op.inputs, *op.outputs)
                 stated = next((q for n in ends if (q := self.tensors[n].quantization) is not None), None)
-                if stated is not None and self.tensors[ends[0]].dtype == "int8":
+                if stated is not None and self.tensors[ends[0]].dtype in INTEGERS:
                     for name in ends:
                         self._quantise(name, stated)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from lepton_compilers.passes.fold_constants import permute_axes
 from lepton_compilers.passes.graph import (
+    ADD,
     DEQUANTIZE,
     PERMUTE,
     RESHAPE,
@@ -108,6 +109,8 @@ def known(graph: Graph, parameters: Mapping[str, Array], expr: Expr) -> Known | 
     if name == PERMUTE:
         inner = known(graph, parameters, definition.args[0])
         return inner and inner.moved(lambda array: array.transpose(permute_axes(definition)))
+    if name == ADD:
+        return _wide(*(known(graph, parameters, part) for part in definition.args))
     if name == DEQUANTIZE and all(is_constant(a) for a in definition.args[1:]):
         inner = known(graph, parameters, definition.args[0])
         if inner is None or inner.scales is not None or inner.parameter is not None:
@@ -122,3 +125,13 @@ def known(graph: Graph, parameters: Mapping[str, Array], expr: Expr) -> Known | 
         spread = np.broadcast_to(scales.reshape(extents), inner.values.shape)
         return Known(inner.values, spread, int(zeros[0]))
     return None
+
+
+def _wide(high: Known | None, low: Known | None) -> Known | None:
+    """int64 from two dequantised int32 whose scales are 2^24 apart, as the TFLite importer spells them."""
+    if high is None or low is None or high.scales is None or low.scales is None:
+        return None
+    if not np.array_equal(high.scales, low.scales * np.float32(2**24)) or high.zero or low.zero:
+        return None
+    values = (high.values.astype(np.int64) << 24) + low.values
+    return Known(values, low.scales)

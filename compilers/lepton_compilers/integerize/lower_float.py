@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lepton_compilers.integerize.chain import Chain, activation_bounds
+from lepton_compilers.integerize.chain import INTEGERS, Chain, activation_bounds
 from lepton_compilers.integerize.draft import Draft
 from lepton_compilers.integerize.known import Known
 from lepton_compilers.integerize.windows import is_nhwc_pool, padding, pair, pool_padding
@@ -211,7 +211,7 @@ def concat_axis(call: Expr) -> int:
 
 
 def _dequantize(draft: Draft, chain: Chain) -> Lowered | None:
-    source = draft.dequantised_call(chain.core)
+    source = draft.dequantised_call(chain.core, *INTEGERS)
     if source is None:
         return None
     op = Dequantize(draft.tensor(*source), draft.tensor(chain.result))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from lepton_compilers.integerize.accumulators import check_weights, int32_bias
-from lepton_compilers.integerize.chain import Chain, activation_bounds
+from lepton_compilers.integerize.chain import Chain, activation_bounds, full_range
 from lepton_compilers.integerize.draft import Draft
 from lepton_compilers.integerize.known import Array
 from lepton_compilers.integerize.lower_float import (
@@ -45,6 +45,7 @@ from lepton_compilers.passes.graph import (
     SUBTRACT,
     Expr,
     Var,
+    dtype,
     number,
     parts,
     shape,
@@ -285,7 +286,8 @@ def _moved(draft: Draft, chain: Chain) -> Lowered | None:
 
 def _integer_clip(draft: Draft, chain: Chain) -> Lowered | None:
     x = chain.core.args[0]
-    clamp = Clamp(*(int(np.clip(number(a), -128, 127)) for a in chain.core.args[1:3]))
+    limits = full_range(dtype(chain.result))
+    clamp = Clamp(*(int(np.clip(number(a), *limits)) for a in chain.core.args[1:3]))
     return Lowered((ClampTo(draft.tensor(x), draft.tensor(chain.result), clamp),), (x,))
 
 
@@ -321,4 +323,4 @@ INTEGER_MOVES: Mapping[str, Rule] = {
     CLIP: _integer_clip,
     MAX_POOL: _integer_max_pool,
 }
-"""Operators that importers apply to int8 tensors directly, without dequantize around them."""
+"""Operators that importers apply to int8 and int16 tensors directly, without dequantize around them."""

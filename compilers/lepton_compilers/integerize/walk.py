@@ -7,11 +7,12 @@ from typing import Any
 
 from tvm import relax
 
-from lepton_compilers.integerize.chain import Chain, read_chain
+from lepton_compilers.integerize.chain import INTEGERS, Chain, read_chain
 from lepton_compilers.integerize.draft import Draft
 from lepton_compilers.integerize.float_kernel import float_kernel
 from lepton_compilers.integerize.lower_float import FLOAT, Lowered, move
 from lepton_compilers.integerize.lower_int8 import INT8, INTEGER_MOVES
+from lepton_compilers.integerize.lower_int16 import INT16, other_numbers
 from lepton_compilers.passes.graph import (
     ADD,
     AVERAGE_POOL,
@@ -58,7 +59,7 @@ BINARY = (ADD, SUBTRACT, MULTIPLY)
 def integerize(module: Any) -> Program:
     """The Program of a Relax module's `main`, as its function `infer`.
 
-    What is quantised on all sides becomes int8 operations, what is not becomes float32 ones between
+    What is quantised on all sides becomes int8 or int16 operations, what is not becomes float32 ones between
     Dequantize and Quantize. Parameters that `main` takes beyond its inputs become trainable variables, and
     activations then stay operations of their own. Raises UnsupportedOperatorError with every layer that
     has no operation, BadInputError for weights the arithmetic can't take and for more than memory holds.
@@ -111,13 +112,14 @@ def _lowered(draft: Draft, var: Var) -> Lowered | None:
     if dtype(var) == "float32":
         rule = FLOAT.get(chain.operator)
         return rule(draft, chain) if rule else None
-    if dtype(var) != "int8":
+    if dtype(var) not in INTEGERS:
         return move(draft, chain) if chain.operator in (RESHAPE, PERMUTE) else None
     if chain.quantization is None:
         rule = INTEGER_MOVES.get(chain.operator)
-        return rule(draft, chain) if rule and dtype(chain.core.args[0]) == "int8" else None
-    rule = INT8.get(chain.operator)
-    return (rule(draft, chain) if rule else None) or _quantised_float(draft, chain)
+        return rule(draft, chain) if rule and dtype(chain.core.args[0]) == dtype(var) else None
+    rule = (INT8 if dtype(var) == "int8" else INT16).get(chain.operator)
+    lowered = (rule(draft, chain) if rule else None) or other_numbers(draft, chain)
+    return lowered or _quantised_float(draft, chain)
 
 
 def _of_constants(core: Any) -> bool:

@@ -1,6 +1,6 @@
 /* Micro-kernels of int16 activations with int8 weights; they stand on portable.h and elementwise.h.
  *
- * They compute docs/arithmetic.md, int16, bit for bit: exact integers, no float but at the ends.
+ * They compute docs/arithmetic.md, int16, bit for bit: integers, and one float64 product an output of dense.
  */
 #ifndef LEPTON_INT16_H
 #define LEPTON_INT16_H
@@ -100,6 +100,26 @@ LEPTON_KERNEL void depthwise_int16(uint8_t *restrict x_, uint8_t *restrict w_, u
         for (int l = 0; l < n; l++)
           to[l] = requantise_int16(sum[l], multiplier[ob + l], multiplier[o + ob + l], lo, hi);
       }
+}
+
+/* x [rows][inner], weights [o][inner], multipliers [o] float64 */
+LEPTON_KERNEL void dense_int16(uint8_t *restrict x_, uint8_t *restrict w_, uint8_t *restrict b_, uint8_t *restrict m_,
+                               uint8_t *restrict y_, const int rows, const int inner, const int o, const int lo,
+                               const int hi) {
+  const int16_t *x = (const int16_t *)x_;
+  const int8_t *weight = (const int8_t *)w_;
+  const int64_t *bias = (const int64_t *)b_;
+  const double *multiplier = (const double *)m_;
+  int16_t *y = (int16_t *)y_;
+  for (int r = 0; r < rows; r++)
+    for (int oc = 0; oc < o; oc++) {
+      const int64_t sum = bias[oc] + dot_int16(x + (ptrdiff_t)r * inner, weight + (ptrdiff_t)oc * inner, inner);
+      double product = (double)sum * multiplier[oc];
+      product = product < -65536.0 ? -65536.0 : product > 65536.0 ? 65536.0 : product;
+      const int32_t whole = (int32_t)product;
+      const int32_t half = (int32_t)(2.0 * (product - (double)whole));
+      y[(ptrdiff_t)r * o + oc] = (int16_t)clamp_int(whole + half, lo, hi);
+    }
 }
 
 /* ---- windows ---- */

@@ -1,8 +1,8 @@
-"""The arithmetic of int16 activations with int8 weights (docs/arithmetic.md, int16): exact integers.
+"""The arithmetic of int16 activations with int8 weights (docs/arithmetic.md, int16).
 
 Activations int16 in −32768 … 32767, zero point 0. Chosen so that LiteRT's int16×8 reference kernels, which
 are all the int16 kernels that LiteRT has, are an independent oracle. Factors are computed in float64 once;
-what runs is integer.
+what runs is integer, but for one float64 product an output of Dense.
 """
 
 from __future__ import annotations
@@ -85,6 +85,18 @@ def requantise(accumulator: Integers, multiplier: Int32, low: int = LOW, high: i
     m, shift = multiplier.astype(np.int64)
     total = (accumulator.astype(np.int64) * m + (np.int64(1) << (shift - 1))) >> shift
     return _saturated(total, low, high)
+
+
+def dense_multiplier(reals: npt.ArrayLike) -> Int64:
+    """[C]: the bits of float64 sx · sw[c] / sy."""
+    return np.atleast_1d(np.asarray(reals, np.float64)).view(np.int64).copy()
+
+
+def requantise_dense(accumulator: Integers, multiplier: Int64, low: int = LOW, high: int = HIGH) -> Int16:
+    """clamp(float64(acc) · r rounded half away from zero); accumulator: below 2^47; multiplier: [C]."""
+    product = np.clip(accumulator.astype(np.float64) * multiplier.view(np.float64), -65536.0, 65536.0)
+    whole = np.trunc(product)
+    return _saturated(whole + np.trunc(2 * (product - whole)), low, high)
 
 
 def sum_factors(a_scale: float, b_scale: float, y_scale: float) -> tuple[Factor, Factor, Factor]:

@@ -49,7 +49,8 @@ def _products(
     assert op.multiplier is not None  # int16 has no other form
     sums = sums_of_products(op, v[op.x].astype(np.float64), v[op.weight].astype(np.float64))
     accumulator = sums.astype(np.int64) + (v[op.bias] if op.bias else 0)
-    return (int16.requantise(accumulator, v[op.multiplier], *_bounds(op.clamp)),)
+    requantise = int16.requantise_dense if isinstance(op, Dense) else int16.requantise
+    return (requantise(accumulator, v[op.multiplier], *_bounds(op.clamp)),)
 
 
 def _sum(op: Add | Sub, v: Values, t: Tensors) -> tuple[Array, ...]:

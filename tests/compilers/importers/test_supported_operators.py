@@ -37,7 +37,7 @@ def page() -> str:
         *_table(onnx.SUPPORTED, ONNX_LIMITS),
         "## TFLite",
         "",
-        "One subgraph; float32, int8, or float with int8 weights.",
+        "One subgraph; float32, int8, int16 with int8 weights (16x8), or float with int8 weights.",
         "",
         *_table(tflite.SUPPORTED, TFLITE_LIMITS),
     ]

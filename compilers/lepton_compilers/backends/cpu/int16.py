@@ -75,6 +75,8 @@ def _products(op: Products, t: Tensors) -> Answer:
     reach = int((np.abs(weight).sum(axes, dtype=np.int64) * 32768 + np.abs(bias)).max())
     if reach >= int16.ACCUMULATOR_LIMIT:
         return No(f"sums that reach {reach}; an int16 layer's accumulator holds {int16.ACCUMULATOR_LIMIT}")
+    if isinstance(op, Dense):
+        return when(multiplier.dtype == np.int64, "a Dense of int16 multiplies by the bits of a float64")
     return when(multiplier[1].min() >= 1 and multiplier[1].max() <= 62, "shifts outside 1 … 62")
 
 
@@ -164,7 +166,7 @@ def _constants(op: Products, draft: Draft) -> tuple[Place, Place, Place]:
     return (
         draft.constant(weight),
         draft.constant(np.zeros(channels, np.int64) if bias is None else bias),
-        draft.constant(np.ascontiguousarray(np.broadcast_to(multiplier, (2, channels)))),
+        draft.constant(np.broadcast_to(multiplier, (*multiplier.shape[:-1], channels))),
     )
 
 
@@ -187,11 +189,10 @@ def emit_depthwise(op: DepthwiseConv2d, draft: Draft) -> None:
 
 
 def emit_dense(op: Dense, draft: Draft) -> None:
-    """A 1 × 1 convolution whose pixels are the rows."""
+    """A row at a time."""
     (rows, inner), out = draft.tensors[op.x].shape, draft.tensors[op.y].shape[1]
     x, constants = draft.read(op.x), _constants(op, draft)
-    shape = (1, 1, rows, inner, 1, rows, out, 1, 1, 1, 1, 0, 0, 1, 1)
-    draft.call("grouped_conv2d_int16", x, *constants, draft.write(op.y), *shape, *bounds(op.clamp))
+    draft.call("dense_int16", x, *constants, draft.write(op.y), rows, inner, out, *bounds(op.clamp))
 
 
 def _pooled(kernel: str) -> Callable[[Pool, Draft], None]:
