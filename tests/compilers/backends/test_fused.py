@@ -13,9 +13,10 @@ from lepton_sdk.program.operations import Add, Conv2d
 from lepton_sdk.program.tensors import constant
 from lepton_targets import get_target
 from lepton_targets.host import runs_here
-from support.fused_cases import residual_cases
+from support.fused_cases import residual_cases, wide_convolution_cases
 from support.native import Native
 from support.programs import Case, program_of, together
+from support.tolerances import tolerance
 
 SLOW = settings(
     max_examples=2,
@@ -47,6 +48,20 @@ def test_int8_residual_sums_are_the_bytes_of_the_reference(target: str) -> None:
         for case, found in zip(cases, outputs(cases, target)):
             (expected,) = reference.run(case.program, case.inputs)
             np.testing.assert_array_equal(found[0], expected, err_msg=str(case.program.function().operations))
+
+    check()
+
+
+@pytest.mark.parametrize("cases", [residual_cases("float32"), wide_convolution_cases()], ids=["sums", "wide"])
+def test_float_convolutions_are_near_the_reference(cases: st.SearchStrategy[Case], target: str) -> None:
+    @SLOW
+    @given(st.lists(cases, min_size=20, max_size=20))
+    def check(drawn: list[Case]) -> None:
+        for case, found in zip(drawn, outputs(drawn, target)):
+            (expected,) = reference.run(case.program, case.inputs)
+            bound = tolerance(case.program, get_target(target)) * max(1.0, float(np.abs(expected).max()))
+            message = str(case.program.function().operations)
+            np.testing.assert_allclose(found[0], expected, rtol=1e-5, atol=bound, err_msg=message)
 
     check()
 

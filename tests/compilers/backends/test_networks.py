@@ -88,10 +88,11 @@ def test_every_layer_is_the_reference_bytes(network: str, target: str) -> None:
             np.testing.assert_array_equal(found, trace[name], err_msg=name)
 
 
+@pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("network", FLOAT_NETWORKS)
-def test_float_networks_are_near_the_reference(network: str) -> None:
+def test_float_networks_are_near_the_reference(network: str, target: str) -> None:
     program = program_from(mlperf_tiny(FLOAT_NETWORKS[network]))
-    native, reference = open_native(program, "x86-64"), Reference(program)
+    native, reference = open_native(program, target), Reference(program)
     shape = program.tensors[program.function().inputs[0]].shape
     for sample in np.random.default_rng(0).uniform(0, 1, (4, *shape)).astype(np.float32):
         (found,), (expected,) = native.run([sample]), reference.run([sample])

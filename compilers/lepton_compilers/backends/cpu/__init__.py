@@ -7,6 +7,7 @@ portable.py           the rows every CPU has; movement.py: those that only move 
 sequence.py           products of tensors, normalisation, slices; recurrent.py: whole recurrent layers
 float_kernel.py       operators without a typed form, as loops that TVM lowers
 avx512vnni.py         the rows of one instruction set, a worked example; tiles.py: its tile shapes
+avx512f.py            its float32 rows; winograd.py: transformed weights
 fused.py              operations that one kernel does better at once than two in turn
 blocked.py            the rows of instruction sets that share kernels/blocked.h: avx2.py
 draft.py, plan.py     the plan while it is made, and the finished plan, printable

@@ -13,7 +13,7 @@ from typing import Any
 import numpy.typing as npt
 
 from lepton_compilers.arena import Lifetime, plan_arena
-from lepton_compilers.backends.cpu.layout import UNSIGNED, Blocked, MapElements, blocked_form
+from lepton_compilers.backends.cpu.layout import FLOATS, UNSIGNED, Blocked, MapElements, blocked_form
 from lepton_compilers.backends.cpu.packing import WeightBlob
 from lepton_compilers.backends.cpu.plan import Buffer, Call, Place, Plan, Space
 from lepton_compilers.backends.cpu.signatures import parameters
@@ -45,7 +45,7 @@ class Draft:
         self.tensors = program.tensors
         self.step = 0
         self.header = PORTABLE_HEADER
-        self._elements = elements
+        self._int8_elements = elements
         self._weights = weights
         self._calls: list[Call] = []
         self._sources: dict[str, str] = {}
@@ -92,12 +92,13 @@ class Draft:
                 self._dense[name] = self.constant(value)
             else:
                 self._dense[name] = self._new(name, self.tensors[name].nbytes)
-                self._unpack(self._blocked[name], self._dense[name], *self._centre(name))
+                self._unpack(name)
         return self._dense[name]
 
     def read_blocked(self, name: TensorId) -> Blocked:
-        """An int8 feature map blocked by 16 channels, as its shape calls for."""
-        form = blocked_form(self.tensors[name], self._elements)
+        """A feature map blocked by 16 channels, as its shape calls for."""
+        elements = self._elements(name)
+        form = blocked_form(self.tensors[name], elements)
         existing = self._blocked.get(name)
         if existing is not None and existing.at(form.place) == form:
             return existing
@@ -105,8 +106,8 @@ class Draft:
         blocked = form.at(self.scratch(form.nbytes))
         for image in range(form.images):
             self.call(
-                self._elements.pack,
-                source + image * form.pixels * form.channels,
+                elements.pack,
+                source + image * form.pixels * form.channels * self._item_bytes(name),
                 blocked.place + image * form.image_bytes,
                 form.pixels,
                 form.channels,
@@ -117,10 +118,12 @@ class Draft:
 
     def read_rows(self, name: TensorId) -> Blocked:
         """A matrix [N, K] blocked in any way that keeps rows apart: also the map that was flattened to it."""
+        return self.existing_rows(name) or self.read_blocked(name)
+
+    def existing_rows(self, name: TensorId) -> Blocked | None:
+        """The blocked form of a matrix [N, K] whose rows lie apart, if there is one already."""
         existing = self._blocked.get(name)
-        if existing is not None and existing.images == self.tensors[name].shape[0]:
-            return existing
-        return self.read_blocked(name)
+        return existing if existing is not None and existing.images == self.tensors[name].shape[0] else None
 
     def write(self, name: TensorId, over: TensorId | None = None) -> Place:
         """Where to put the tensor's dense bytes.
@@ -135,8 +138,8 @@ class Draft:
         return reused
 
     def write_blocked(self, name: TensorId, over: Blocked | None = None) -> Blocked:
-        """Where to put an int8 tensor in blocked form; `over`: a form it may overwrite."""
-        form = blocked_form(self.tensors[name], self._elements)
+        """Where to put a tensor in blocked form; `over`: a form it may overwrite."""
+        form = blocked_form(self.tensors[name], self._elements(name))
         place = over.place if over is not None else self.scratch(form.nbytes)
         self._blocked[name] = form.at(place)
         return self._blocked[name]
@@ -195,18 +198,27 @@ class Draft:
 
     def _centre(self, name: TensorId) -> tuple[int, ...]:
         """The zero point, where the maps' values are counted from it."""
-        return (self.tensors[name].zero_point,) if self._elements.centred else ()
+        return (self.tensors[name].zero_point,) if self._elements(name).centred else ()
 
-    def _unpack(self, source: Blocked, target: Place, *centre: int) -> None:
+    def _elements(self, name: TensorId) -> MapElements:
+        """What a blocked map of the tensor holds."""
+        return FLOATS if self.tensors[name].dtype == "float32" else self._int8_elements
+
+    def _unpack(self, name: TensorId) -> None:
+        source, target = self._blocked[name], self._dense[name]
         for image in range(source.images):
             self.call(
-                self._elements.unpack,
+                self._elements(name).unpack,
                 source.place + image * source.image_bytes,
-                target + image * source.pixels * source.channels,
+                target + image * source.pixels * source.channels * self._item_bytes(name),
                 source.pixels,
                 source.channels,
-                *centre,
+                *self._centre(name),
             )
+
+    def _item_bytes(self, name: TensorId) -> int:
+        """Bytes of a dense element."""
+        return self.tensors[name].nbytes // self.tensors[name].size
 
     def _new(self, name: TensorId, nbytes: int) -> Place:
         if name in self._output_of:

@@ -119,12 +119,15 @@ def _emit_float(kernel: str) -> Callable[[Add | Sub | Mul, Draft], None]:
     return lambda op, draft: emit_stretched(kernel, op, draft, *float_bounds(op.clamp))
 
 
+emit_add_float = _emit_float("stretched_add_float")
+"""In place over `a` where nothing reads it later."""
+
 _INT8, _FLOAT = typed_alike("int8"), typed_alike("float32")
 
 LOWERINGS: Rows = {
     Add: (
         Lowering(_int8_sum, _emit_add_int8, HEADER),
-        Lowering(_FLOAT, _emit_float("stretched_add_float"), HEADER),
+        Lowering(_FLOAT, emit_add_float, HEADER),
     ),
     Sub: (
         Lowering(_int8_sum, _emit_sub_int8, HEADER),

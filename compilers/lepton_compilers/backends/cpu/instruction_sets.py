@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from lepton_compilers.backends.cpu import (
     avx2,
+    avx512f,
     avx512vnni,
     elementwise,
     float_kernel,
@@ -49,7 +50,7 @@ EVERYWHERE: tuple[Rows, ...] = (
 
 PORTABLE = InstructionSet(EVERYWHERE)
 
-AVX512 = InstructionSet((avx512vnni.LOWERINGS, *PORTABLE.tables), slack=(64, 64))
+AVX512 = InstructionSet((avx512vnni.LOWERINGS, avx512f.LOWERINGS, *PORTABLE.tables), slack=(64, 64))
 
 
 def _blocked(kernels: BlockedKernels) -> InstructionSet:

@@ -19,9 +19,9 @@ def blocks(channels: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """An int8 feature map, [images][blocks][pixels][16]; the last block is padded.
+    """A feature map, [images][blocks][pixels][16]; the last block is padded.
 
-    What the padding channels hold is never used: weights are zero there.
+    The last block is padded. What the padding channels hold is never used.
     """
 
     place: Place
@@ -61,6 +61,10 @@ class MapElements:
 
 UNSIGNED = MapElements()
 """u8: q + 128."""
+
+
+FLOATS = MapElements(4, pack="pack_f32", unpack="unpack_f32")
+"""float32 as it is."""
 
 
 def blocked_form(tensor: Tensor, elements: MapElements = UNSIGNED) -> Blocked:

@@ -68,6 +68,20 @@ def vnni_panels(weight: Array, blocks_a_panel: int) -> Array:
     return np.concatenate(panels)
 
 
+def float_panels(weight: Array, blocks_a_panel: int) -> Array:
+    """float32 weights [O, A, K, B] as panels of 16-channel blocks, each [A][K][B][blocks][16]; 1-D.
+
+    A and B are taps outside and inside the loop over input channels K. The last panel may be narrower.
+    """
+    out, outer, inner, within = weight.shape
+    grouped = padded(weight, 0).reshape(blocks(out), LANES, outer, inner, within).transpose(2, 3, 4, 0, 1)
+    panels = [
+        grouped[:, :, :, start : start + blocks_a_panel].reshape(-1)
+        for start in range(0, blocks(out), blocks_a_panel)
+    ]
+    return np.concatenate(panels)
+
+
 def depthwise_pairs(weight: Array) -> Array:
     """int8 weights [3, 3, C] as [block][ky][2][16][4]: taps (w0, w1, w2, 0) and (0, w0, w1, w2)."""
     by_block = padded(weight, 2).reshape(3, 3, -1, LANES).transpose(2, 0, 3, 1)

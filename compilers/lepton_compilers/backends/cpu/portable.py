@@ -91,6 +91,11 @@ def float_bounds(clamp: Clamp | None) -> tuple[int, int]:
     )
 
 
+def relu_bounds(op: Relu) -> tuple[int, int]:
+    """Bits of a rectified result's bounds."""
+    return float_bits(0), float_bits(math.inf if op.maximum is None else op.maximum)
+
+
 def add_constants(op: Add | Sub, t: Tensors) -> tuple[int, int, int]:
     """(ma, mb, shift) of an int8 sum."""
     return arithmetic.add_multipliers(float(t[op.a].scale), float(t[op.b].scale), float(t[op.y].scale))
@@ -296,8 +301,7 @@ def emit_table(op: Table, draft: Draft) -> None:
 def emit_relu(op: Relu, draft: Draft) -> None:
     """A clamp from zero."""
     x, y = draft.read(op.x), draft.write(op.y, over=op.x)
-    high = math.inf if op.maximum is None else op.maximum
-    draft.call("clamp_to_float", x, y, draft.tensors[op.y].size, float_bits(0), float_bits(high))
+    draft.call("clamp_to_float", x, y, draft.tensors[op.y].size, *relu_bounds(op))
 
 
 def emit_clamp_int8(op: ClampTo, draft: Draft) -> None:

@@ -260,6 +260,7 @@ def _pixels(a: Arguments, x: str, y: str, pixel: int, y_pixel: int, ns: float) -
 
 _VNNI_MACS_A_NS = 300
 _SUMS_A_NS = 20
+_FLOAT_COST = 4
 _INT8_MACS_A_NS = 10
 _FLOAT_MACS_A_NS = 30
 """Orders of magnitude, to tell work worth sharing from work that is not."""
@@ -270,7 +271,26 @@ _pointwise = output_panels(
 )
 _window_float = dense_rows("x_", "y_", 4, 4, products=False)
 
+_float_map = output_panels(
+    lambda a: _map(a) * 4, lambda a: a["oh"] * a["ow"] * a["o"] * a["c"] * 9 * _FLOAT_COST
+)
+_float_taps = output_panels(
+    lambda a: _map(a) * 4, lambda a: a["oh"] * a["ow"] * a["o"] * a["kh"] * a["kw"] * a["c"] * _FLOAT_COST
+)
+_float_pixels = output_panels(
+    lambda a: a["pixels"] * LANES * 4, lambda a: a["pixels"] * a["o"] * a["c"] * _FLOAT_COST
+)
+
 RULES: Mapping[str, Rule] = {
+    # avx512f.h
+    "conv_f32": _float_taps,
+    "conv_add_f32": _float_taps,
+    "conv3x3_f32": _float_map,
+    "conv3x3_add_f32": _float_map,
+    "pointwise_f32": _float_pixels,
+    "pointwise_add_f32": _float_pixels,
+    "add_f32": elements({"a": 4, "b": 4, "y": 4}, 16),
+    "clamp_f32": elements({"x": 4, "y": 4}, 24),
     # avx512vnni.h
     "conv_u8": _first_layer_rows,
     "conv_add_u8": _first_layer_rows,

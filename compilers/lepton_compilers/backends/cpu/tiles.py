@@ -6,6 +6,7 @@ Accumulators, weights and one broadcast input share the registers; a row's last 
 from __future__ import annotations
 
 REGISTERS = 32
+LEAST_WINOGRAD_CHANNELS = 16
 
 
 def even(width: int, limit: int) -> int:
@@ -36,3 +37,38 @@ def depthwise_tile(height: int, width: int, stride: int) -> tuple[int, int]:
 def dense_blocks(blocks: int) -> int:
     """Blocks of a panel of a matrix-vector product."""
     return min(blocks, 8)
+
+
+def float_product_tile(pixels: int, blocks: int) -> tuple[int, int]:
+    """(mr, nv) of rows of pixels by columns of weights in float32."""
+    nv = min(blocks, 2)
+    return even(pixels, 14 if nv == 2 else 16), nv
+
+
+def float_spatial_tile(width: int, blocks: int, taps: int) -> tuple[int, int]:
+    """(mr, nv) of a float32 convolution whose kernel holds weights of `taps` columns at once."""
+    if width >= 14 or blocks == 1:
+        return even(width, 16), 1
+    nv = min(blocks, 2 if width > 4 else 4)
+    return even(width, (REGISTERS - 2 - taps * nv) // nv), nv
+
+
+def float_depthwise_tile(height: int, width: int) -> tuple[int, int]:
+    """(mr, rows) of a 3 × 3 float32 depthwise convolution: the taps' weights take nine registers."""
+    return even(width, 8), min(height, 2)
+
+
+def float_row_blocks(blocks: int) -> int:
+    """Blocks of a panel of a float32 matrix-vector product."""
+    return min(blocks, 8)
+
+
+def winograd_tile(height: int, width: int, inner: int, out: int) -> tuple[int, int, int, int] | None:
+    """(m, tiles together, mr, nv) of a 3 × 3 float32 convolution in Winograd's form, where that pays."""
+    if inner < LEAST_WINOGRAD_CHANNELS or out < LEAST_WINOGRAD_CHANNELS or min(height, width) < 4:
+        return None
+    m = 4
+    tiles = -(-height // m) * -(-width // m)
+    nv = min(-(-out // 16), 2)
+    together = even(tiles, 16)
+    return m, together, even(together, 14 if nv == 2 else 16), nv

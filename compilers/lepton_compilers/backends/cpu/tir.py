@@ -24,6 +24,8 @@ HEADER_ORDER = (
     "recurrent.h",
     "training_portable.h",
     "avx512vnni.h",
+    "avx512f.h",
+    "avx512f_winograd.h",
     "avx2.h",
     "blocked.h",
 )
@@ -33,6 +35,7 @@ STANDS_ON = {
     "sequence.h": {"mathematics.h"},
     "recurrent.h": {"mathematics.h", "sequence.h"},
     "avx2.h": {"blocked.h"},
+    "avx512f_winograd.h": {"avx512f.h"},
 }
 """Headers that need another than portable.h, before or after them."""
 
