@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
 def compile_command(
     model: Annotated[Path, typer.Argument(help="TFLite or ONNX file.")],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Bundle to write.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Bundle to write, or folder of a C project.")
+    ] = None,
     target: Annotated[
         str, typer.Option(help="Target names, separated by commas; see `lepton targets`.")
     ] = "host",
@@ -66,6 +68,13 @@ def compile_command(
     ] = None,
     labels: Annotated[Path | None, typer.Option(help="Text file with a class name a line.")] = None,
     sign: Annotated[Path | None, typer.Option(help="Ed25519 private key (PEM) to sign with.")] = None,
+    emit: Annotated[
+        str,
+        typer.Option(help="bundle, or c-project: a folder of C sources with a build file, for one target."),
+    ] = "bundle",
+    c_weights: Annotated[
+        str, typer.Option(help="Weights of a C project: array, file, or auto (array up to 1 MiB).")
+    ] = "auto",
     explain: Annotated[
         bool, typer.Option("--explain", help="List the passes, their times, what each changed.")
     ] = False,
@@ -79,7 +88,15 @@ def compile_command(
         raise UsageError(f"--quantize is '{quantize}'; accepted: none, int8")
     if output is None and not dry_run:
         raise UsageError("no file to write", "name one with  -o MODEL.lep, or look only with  --dry-run")
-    if output is not None:
+    if emit not in ("bundle", "c-project"):
+        raise UsageError(f"--emit is '{emit}'; accepted: bundle, c-project")
+    if emit == "c-project" and sign is not None:
+        raise UsageError("--sign signs bundles; a C project carries no signature")
+    if output is not None and emit == "c-project":
+        from lepton_compilers.c_project.export import export, one_cpu, project_folder
+
+        project_folder(output)
+    elif output is not None:
         check_output(output, model, calibration, weights, labels, sign)
     if sign is not None:
         from lepton_sdk.bundle.signing import load_signing_key
@@ -137,11 +154,18 @@ def compile_command(
         if output is None or dry_run:
             rows = chosen_targets(names)
             program = build_program(content, **arguments)
+        elif emit == "c-project":
+            cpu = one_cpu(chosen_targets(names))
+            arguments |= {"labels": _lines(labels) if labels else (), "weights_as": c_weights}
+            files = export(model, content, cpu, output, **arguments)
         else:
             class_names = _lines(labels) if labels else None
             bundle = compile(model, names, output=output, labels=class_names, signing_key=sign, **arguments)
     if output is None or dry_run:
         _print_plans(program, rows, passes if explain else None, as_json, searched)
+        return
+    if emit == "c-project":
+        _print_project(output, files, passes if explain else (), as_json)
         return
     summary = _summary(bundle, output, time.perf_counter() - start)
     with work_is_done():
@@ -149,6 +173,16 @@ def compile_command(
             print_json(summary | searched | ({"passes": [_pass_entry(p) for p in passes]} if explain else {}))
         else:
             _print_summary(summary, output, passes if explain else ())
+
+
+def _print_project(folder: Path, files: Sequence[Path], passes: Sequence[PassRecord], as_json: bool) -> None:
+    with work_is_done():
+        if as_json:
+            listed = [{"path": str(f.relative_to(folder)), "bytes": f.stat().st_size} for f in files]
+            print_json({"folder": folder.name, "files": listed})
+            return
+        _print_passes(passes)
+        print(f"{folder}: {len(files)} files; build it:  cmake -S {folder} -B {folder}/build")
 
 
 def _print_summary(summary: dict[str, Any], output: Path, passes: Sequence[PassRecord]) -> None:

@@ -8,7 +8,6 @@
 #define LEPTON_AVX512F_H
 #include <immintrin.h>
 
-#define LEPTON_LOOP _Pragma("clang loop unroll(disable)")
 
 LEPTON_KERNEL __m512 load_f32(const float *p) { return _mm512_loadu_ps(p); }
 LEPTON_KERNEL __mmask16 first_lanes(const int n) { return (__mmask16)((1u << n) - 1); }

@@ -9,8 +9,6 @@
 #define LEPTON_AVX512VNNI_H
 #include <immintrin.h>
 
-#define LEPTON_LOOP _Pragma("clang loop unroll(disable)")
-
 LEPTON_KERNEL __m512i load512(const void *p) { return _mm512_loadu_si512(p); }
 LEPTON_KERNEL __m512i broadcast4(const uint8_t *p) {
   int32_t four;
@@ -485,9 +483,10 @@ LEPTON_KERNEL void depthwise3x3_tile(const uint8_t *x, const int row, const int8
   __m512i sum[16];
   const __m512i start = load512(bias);
   LEPTON_UNROLL for (int i = 0; i < ry * mr; i++) sum[i] = start;
+  const int windows = stride == 1 ? (mr + 1) / 2 : mr;
   LEPTON_UNROLL for (int r = 0; r < (ry - 1) * stride + 3; r++) {
     if (r < r0 || r >= r1) continue;
-    LEPTON_UNROLL for (int t = 0; t < (stride == 1 ? (mr + 1) / 2 : mr); t++) {
+    LEPTON_UNROLL for (int t = 0; t < windows; t++) {
       const int column = 2 * t;
       unsigned keep = 15;
       if (column < first) keep &= 15u << (first - column);

@@ -12,12 +12,24 @@
 
 #define TVM_DLL static inline
 #define LEPTON_KERNEL static inline __attribute__((always_inline))
+/* LEPTON_UNROLL: arrays indexed by the loop become registers. LEPTON_LOOP: code size matters more. */
+#if defined(__clang__)
 #define LEPTON_UNROLL _Pragma("clang loop unroll(full)")
 #define LEPTON_LOOP _Pragma("clang loop unroll(disable)")
+#else
+#define LEPTON_UNROLL _Pragma("GCC unroll 64")
+#define LEPTON_LOOP _Pragma("GCC unroll 1")
+/* Clang's pragmas about fusing mean nothing to GCC, which is told not to. Vectors are passed inside one file only. */
+#pragma GCC diagnostic ignored "-Wunknown-pragmas"
+#pragma GCC diagnostic ignored "-Wpsabi"
+#endif
 #define LEPTON_MIN(a, b) ((a) < (b) ? (a) : (b))
 #define LEPTON_MAX(a, b) ((a) > (b) ? (a) : (b))
 
-/* Compilers call these even in freestanding code. */
+/* Compilers call these even in freestanding code. LEPTON_HOSTED: a C library has them. */
+#ifdef LEPTON_HOSTED
+#include <string.h>
+#else
 __attribute__((used)) void *memcpy(void *restrict to, const void *restrict from, size_t n) {
   uint8_t *t = to;
   const uint8_t *f = from;
@@ -39,6 +51,8 @@ __attribute__((used)) void *memset(void *to, int value, size_t n) {
   for (size_t i = 0; i < n; i++) t[i] = (uint8_t)value;
   return to;
 }
+
+#endif
 
 /* ---- numbers ---- */
 

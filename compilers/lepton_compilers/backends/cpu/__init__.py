@@ -18,6 +18,9 @@ tir.py                plan → PrimFunc → C; regions.py: forks around parts; t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
 
 from lepton_compilers.arena import aligned
@@ -29,12 +32,13 @@ from lepton_compilers.backends.cpu.instruction_sets import instruction_set
 from lepton_compilers.backends.cpu.lowering import choose, plan_function
 from lepton_compilers.backends.cpu.packing import WeightBlob
 from lepton_compilers.backends.cpu.plan import Plan
-from lepton_compilers.backends.cpu.tir import c_source, symbol
+from lepton_compilers.backends.cpu.signatures import kernel_header
+from lepton_compilers.backends.cpu.tir import c_source, c_unit, ordered_headers, symbol
 from lepton_compilers.backends.cpu.toolchain import compile_c
 from lepton_sdk.program import Operation, Program, Tensors
 from lepton_targets import Cpu, Target
 
-__all__ = ["estimate", "lower", "operations", "plan", "supports"]
+__all__ = ["CSources", "c_sources", "estimate", "lower", "operations", "plan", "supports"]
 
 
 def operations(target: Target) -> list[str]:
@@ -85,6 +89,35 @@ def lower(program: Program, cpu: Cpu) -> Artifact:
         functions={p.function: ArtifactFunction(symbol(p.function), p.arena_bytes) for p in plans},
         variables=variables,
         sources={f"model-{cpu.name}.c": source},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class CSources:
+    """A program lowered to one CPU as C to compile elsewhere.
+
+    model: the generated unit, which includes `kernels/NAME` for every name in `headers`. functions: the
+    symbols it defines, `PREFIX_FUNCTION`.
+    """
+
+    model: str
+    headers: Mapping[str, str]
+    weights: bytes
+    functions: Mapping[str, ArtifactFunction]
+    variables: VariableBlock | None
+
+
+def c_sources(program: Program, cpu: Cpu, prefix: str) -> CSources:
+    """Every function of the program as C, not compiled. Raises as `lower` does."""
+    variables = variable_block(program)
+    plans, headers, weights = _planned(program, cpu, variables)
+    symbols = {p.function: f"{prefix}_{p.function}" for p in plans}
+    return CSources(
+        model=c_unit(plans, headers, symbols),
+        headers={name: kernel_header(name) for name in ordered_headers(headers)},
+        weights=weights,
+        functions={p.function: ArtifactFunction(symbols[p.function], p.arena_bytes) for p in plans},
+        variables=variables,
     )
 
 

@@ -43,22 +43,37 @@ _PROLOGUE = ("#include", "#define TVM_EXPORTS", "void* __tvm_ffi__library_ctx", 
 """Lines of TVM's output that serve its own runtime, which generated code does not have."""
 
 
-def c_source(plans: Iterable[Plan], headers: Iterable[str]) -> str:
-    """One self-contained C file that exports `lepton_<function>` for every plan."""
+def ordered_headers(headers: Iterable[str]) -> list[str]:
+    """The headers with those they stand on, each after what it uses."""
     named = {"portable.h", *headers}
     wanted = named.union(*(STANDS_ON.get(name, ()) for name in named))
     unknown = wanted - {*HEADER_ORDER}
     if unknown:
         raise ValueError(f"headers {sorted(unknown)} have no place in HEADER_ORDER")
-    held = list(plans)
-    parts = [source("lepton_parallel.h"), *(kernel_header(name) for name in HEADER_ORDER if name in wanted)]
-    # Functions share the kernels that were generated for them.
-    parts += {name: text for plan in held for name, text in plan.sources.items()}.values()
-    for plan in held:
-        parts += [*_body_sources(plan), _entry_source(plan)]
-    if any(map(regions.numbered, held)):
+    return [name for name in HEADER_ORDER if name in wanted]
+
+
+def c_source(plans: Sequence[Plan], headers: Iterable[str]) -> str:
+    """One self-contained C file that exports `lepton_<function>` for every plan, and the pool of threads."""
+    parts = [source("lepton_parallel.h"), *map(kernel_header, ordered_headers(headers))]
+    parts += _functions(plans, {plan.function: symbol(plan.function) for plan in plans})
+    if any(map(regions.numbered, plans)):
         parts.append(regions.pool_source())
     return "\n".join(parts)
+
+
+def c_unit(plans: Sequence[Plan], headers: Iterable[str], symbols: Mapping[str, str]) -> str:
+    """One C file that includes its headers from `kernels/` and defines `symbols`, by function."""
+    included = ["lepton_parallel.h", *(f"kernels/{name}" for name in ordered_headers(headers))]
+    return "\n".join([*(f'#include "{name}"' for name in included), *_functions(plans, symbols)])
+
+
+def _functions(plans: Sequence[Plan], symbols: Mapping[str, str]) -> list[str]:
+    # Functions share the kernels that were generated for them.
+    parts = [*{name: text for plan in plans for name, text in plan.sources.items()}.values()]
+    for plan in plans:
+        parts += [*_body_sources(plan), _entry_source(plan, symbols[plan.function])]
+    return parts
 
 
 def symbol(function: str) -> str:
@@ -85,7 +100,7 @@ def _names(plan: Plan) -> list[str]:
     ]
 
 
-def _entry_source(plan: Plan) -> str:
+def _entry_source(plan: Plan, name: str) -> str:
     """The C ABI: unpack the pointer arrays, call the body, return 0."""
     values = ["(uint8_t *)arena", "(uint8_t *)weights", "(uint8_t *)variables"]
     values += [f"(uint8_t *)inputs[{i}]" for i in range(plan.n_inputs)]
@@ -96,7 +111,7 @@ def _entry_source(plan: Plan) -> str:
     else:
         start = "  (void)parallel;\n"
     return f"""
-__attribute__((visibility("default"))) int {symbol(plan.function)}(
+__attribute__((visibility("default"))) int {name}(
     void *arena, const void *weights, void *variables,
     const void *const *inputs, void *const *outputs, const lepton_parallel *parallel) {{
 {start}  body_{plan.function}({", ".join(values)});

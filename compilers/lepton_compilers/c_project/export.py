@@ -1,0 +1,70 @@
+"""From a model file to a C project: what `lepton compile --emit c-project` does."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
+
+from lepton_targets import Cpu, Target
+from lepton_targets.errors import UsageError
+
+if TYPE_CHECKING:
+    from lepton_compilers.quantize.config import QuantizationConfig
+
+
+def one_cpu(rows: Sequence[Target]) -> Cpu:
+    """The one CPU that a project is for. Raises UsageError for several, or for something else."""
+    if len(rows) != 1 or not isinstance(rows[0], Cpu):
+        raise UsageError(
+            f"a C project is for one CPU; asked for {', '.join(row.name for row in rows)}",
+            "name one with  --target;  a bundle holds several",
+        )
+    return rows[0]
+
+
+def project_folder(path: Path) -> Path:
+    """The folder to write into; it may be there already. Raises UsageError where a file is in its place."""
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"{path} is a file; a C project is a folder", "choose another path")
+    return path
+
+
+def export(
+    model: Path,
+    content: bytes,
+    cpu: Cpu,
+    folder: Path,
+    *,
+    labels: Sequence[str] = (),
+    weights_as: str = "auto",
+    report: Callable[[str], None] = lambda step: None,
+    calibration: Mapping[str, npt.NDArray[Any]] | None = None,
+    quantization: QuantizationConfig | None = None,
+    **program_options: Any,
+) -> list[Path]:
+    """Write the project; returns its files. Other arguments as for `lepton_compilers.compile`."""
+    from lepton_compilers.backends.cpu import c_sources
+    from lepton_compilers.c_project import ModelIdentity, c_identifier, project_files, write_project
+    from lepton_compilers.compilation import GOLDEN_VECTORS, build_program, check_labels
+    from lepton_compilers.golden import golden_vectors
+    from lepton_compilers.pack import tensor_spec
+    from lepton_sdk.samples import examples_for
+
+    options = {"calibration": calibration, "quantization": quantization, **program_options}
+    program = build_program(content, report=report, **options)
+    if labels:
+        check_labels(program, labels)
+    identity = ModelIdentity(c_identifier(model.stem), hashlib.sha256(content).hexdigest(), tuple(labels))
+    report(f"generate code for {cpu.name}")
+    sources = c_sources(program, cpu, identity.name)
+    report("run the reference executor")
+    inputs = tuple(tensor_spec(program.tensors[name]) for name in program.function().inputs)
+    samples = examples_for(inputs, calibration) if calibration else None
+    vectors = golden_vectors(program, samples, GOLDEN_VECTORS)
+    files = project_files(program, cpu, sources, vectors, identity, weights_as)
+    write_project(folder, files)
+    return [folder / path for path in files]
