@@ -155,7 +155,7 @@ def build_program(
             )
     if trainable is None:
         return program
-    if not program.variables:
+    if not any(variable.trainable for variable in program.variables):
         raise BadInputError(
             "the model has no float parameters to train",
             "an int8 model's weights are fixed; train its float source, then --quantize int8",
@@ -194,8 +194,8 @@ def check_labels(program: Program, labels: Sequence[str]) -> None:
 def select_trainable(program: Program, which: str | Sequence[str]) -> Program:
     """The program with only the wanted parameters left as variables; the others become constants.
 
-    which: "all", "head" (weight and bias of the last dense layer) or the parameters' source names.
-    Raises UsageError for an unknown name.
+    which: "all", "head" (weight and bias of the last dense layer) or the parameters' source names. State
+    stays. Raises UsageError for an unknown name.
     """
     from lepton_sdk.program.operations import Dense
 
@@ -216,7 +216,7 @@ def select_trainable(program: Program, which: str | Sequence[str]) -> Program:
                     f"parameters: {', '.join(by_source)}",
                 )
         wanted = {by_source[name] for name in names}
-    kept = tuple(variable for variable in program.variables if variable.tensor in wanted)
+    kept = tuple(v for v in program.variables if v.tensor in wanted or not v.trainable)
     return Program(program.functions, program.tensors, kept)
 
 

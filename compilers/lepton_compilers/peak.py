@@ -34,7 +34,7 @@ def peak_bytes(function: Function, tensors: Tensors) -> tuple[int, str]:
     best = (0, "")
     for step, op in enumerate(function.operations):
         alive.update(op.outputs)
-        best = max(best, (sum(tensors[name].nbytes for name in alive), op.outputs[0]))
+        best = max(best, (sum(tensors[name].nbytes for name in alive), (*op.outputs, *op.updates)[0]))
         alive = {name for name in alive if last[name] > step}
     return best
 

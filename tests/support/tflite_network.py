@@ -1,4 +1,4 @@
-"""TFLite networks written out with the schema: operators over named tensors, custom ones, several subgraphs."""
+"""TFLite networks written out with the schema: named tensors, custom operators, subgraphs."""
 
 from __future__ import annotations
 

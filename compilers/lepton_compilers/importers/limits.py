@@ -20,13 +20,30 @@ ONNX_LIMITS: Mapping[str, str] = {
     "Softmax": "last axis",
 }
 TFLITE_LIMITS: Mapping[str, str] = {
+    "BATCH_TO_SPACE_ND": "constant blocks and crops",
+    "BROADCAST_TO": "a constant shape",
+    "CALL_ONCE": "constant first values of variables",
     "CONV_2D": "constant weights",
     "DEPTHWISE_CONV_2D": "constant weights",
+    "EXPAND_DIMS": "a constant axis",
+    "FILL": "a constant shape",
     "FULLY_CONNECTED": "constant weights",
-    "MEAN": "adjacent axes behind the first",
+    "GATHER": "no batch dimensions",
+    "MIRROR_PAD": "constant widths",
     "PAD": "constant widths",
-    "RESHAPE": "a constant target",
-    "SOFTMAX": "last axis",
+    "PADV2": "constant widths and fill",
+    "RANGE": "constants",
+    "RESHAPE": "a target known from the file",
+    "RESIZE_BILINEAR": "a constant size",
+    "RESIZE_NEAREST_NEIGHBOR": "a constant size",
+    "SLICE": "constant begins and sizes",
+    "SOFTMAX": "last axis; beta 1 where it is int8",
+    "SPACE_TO_BATCH_ND": "constant blocks and paddings",
+    "STRIDED_SLICE": "constant lists, positive strides, no new axes, no ellipsis",
+    "TFLite_Detection_PostProcess": "batch 1, constant anchors",
+    "TILE": "constant multiples",
+    "TOPK_V2": "a constant count",
+    "TRANSPOSE_CONV": "constant weights and extents",
 }
 
 

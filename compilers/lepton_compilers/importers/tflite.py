@@ -1,4 +1,8 @@
-"""TFLite → Relax, through TVM's importer with its faults cured.
+"""TFLite → Relax, through TVM's importer with cures and converters of our own.
+
+tflite_elementwise.py, tflite_moves.py, tflite_vision.py hold those converters, tflite_layer.py what they see;
+tflite_tables.py LiteRT's int8 functions, tflite_constants.py what is computed at once, tflite_states.py
+variables. What TVM converts as it should stays its own (TVM_CONVERTS), with these cures:
 
 1. int8 AVERAGE_POOL_2D is averaged as truncating integers there; here it is dequantize → pool → quantize,
    which integerize gives the rounding of the arithmetic.
@@ -20,41 +24,44 @@ import numpy.typing as npt
 import tflite
 import tvm
 from tvm import relax
-from tvm.relax.frontend.tflite import from_tflite
-from tvm.relax.frontend.tflite.tflite_frontend import OperatorConverter, get_pad_value
+from tvm.relax.frontend.tflite.tflite_frontend import ExprTable, OperatorConverter, get_pad_value
 
 from lepton_compilers.importers.limits import TFLITE_LIMITS, listed
 from lepton_compilers.importers.replaced import check_names, replacement
 from lepton_compilers.importers.tflite_buffers import WithOutsideBuffers
+from lepton_compilers.importers.tflite_constants import FOLDED_ONLY, folded, rank_of, shape_of
+from lepton_compilers.importers.tflite_elementwise import ELEMENTWISE
 from lepton_compilers.importers.tflite_int16 import check_int16, dequantised_int64
+from lepton_compilers.importers.tflite_layer import Layer
+from lepton_compilers.importers.tflite_moves import MOVES
+from lepton_compilers.importers.tflite_refused import REFUSED
+from lepton_compilers.importers.tflite_states import STATE_OPERATORS, States
+from lepton_compilers.importers.tflite_vision import CUSTOM, VISION, Converter
+from lepton_compilers.passes.graph import is_constant
 from lepton_compilers.quiet import abandon, quiet
+from lepton_sdk.program.tensors import DTYPES
 from lepton_targets.errors import BadInputError, LeptonError, UnsupportedOperatorError, nearest
 
 Array = npt.NDArray[Any]
 
-SUPPORTED = (
+TVM_CONVERTS = (
     "ADD",
-    "AVERAGE_POOL_2D",
-    "CONCATENATION",
     "CONV_2D",
     "DEPTHWISE_CONV_2D",
-    "DEQUANTIZE",
-    "EXPAND_DIMS",
-    "FULLY_CONNECTED",
-    "LOGISTIC",
     "MAX_POOL_2D",
-    "MEAN",
     "MUL",
-    "PAD",
     "QUANTIZE",
     "RELU",
     "RELU6",
-    "RESHAPE",
-    "SOFTMAX",
     "SQUEEZE",
     "SUB",
     "TANH",
     "TRANSPOSE",
+)
+"""Operators that TVM's own converters import as they should."""
+CONVERTERS: Mapping[str, Converter] = {**ELEMENTWISE, **MOVES, **VISION, "RANK": rank_of, "SHAPE": shape_of}
+SUPPORTED = tuple(
+    sorted({"AVERAGE_POOL_2D", *TVM_CONVERTS, *CONVERTERS, *CUSTOM, *STATE_OPERATORS, *FOLDED_ONLY})
 )
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 DAMAGED = (
@@ -78,15 +85,10 @@ def import_tflite(
     owned = bytearray(content)
     try:
         model = WithOutsideBuffers(owned)
-        if model.SubgraphsLength() != 1:
-            raise BadInputError(
-                f"the TFLite model has {model.SubgraphsLength()} subgraphs; one is supported",
-                "control flow (IF, WHILE) has no place on these targets",
-            )
         subgraph = model.Subgraphs(0)
         _replace(model, subgraph, weights)
         _check_shapes(subgraph, shapes)
-        main, parameters = _imported(model, trainable)
+        main = _imported(model, subgraph, trainable)
         outputs = [_tensor_name(subgraph, int(i)) for i in subgraph.OutputsAsNumpy()]
     except LeptonError:
         raise
@@ -99,33 +101,52 @@ def import_tflite(
             f"the TFLite model is truncated or damaged ({len(content)} bytes)",
             f"found: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no detail'}",
         ) from error
-    main = main.without_attr("params").with_attr("output_names", outputs)
-    if parameters:
-        main = main.with_attr("params", [tvm.runtime.tensor(array) for array in parameters.values()])
-    return tvm.IRModule({"main": main})
+    return tvm.IRModule({"main": main.with_attr("output_names", outputs)})
 
 
-def _imported(model: Any, trainable: bool) -> tuple[Any, dict[Any, Array]]:
-    """`main` as TVM imports it with the converter below, and its trainable parameters' values by variable."""
-    converters: list[_Converter] = []
-
-    def converter(*arguments: Any) -> _Converter:
-        converters.append(_Converter(*arguments, trainable=trainable))
-        return converters[0]
-
+def _imported(model: Any, subgraph: Any, trainable: bool) -> Any:
+    """`main`: inputs, trainable parameters and states to outputs and the states' next values."""
+    builder = relax.BlockBuilder()
+    table = ExprTable()
+    inputs = [_input(subgraph, int(index)) for index in subgraph.InputsAsNumpy()]
+    for var in inputs:
+        table.set_expr(str(var.name), var)
     with quiet():
         try:
-            main = from_tflite(model, op_converter=converter)["main"]
+            with builder.function("main"):
+                with builder.dataflow():
+                    converter = _Converter(model, subgraph, table, builder, trainable=trainable)
+                    converter.check_unsupported_ops()
+                    converter.convert_op_to_relax()
+                    wrappers = converter.get_tensors(subgraph.OutputsAsNumpy())
+                    results = [converter.get_tensor_expr(tensor) for tensor in wrappers]
+                    results += [converter.states.now[key] for key in converter.states.first]
+                    output = builder.emit_output(results[0] if len(results) == 1 else relax.Tuple(results))
+                held = {**converter.parameters, **converter.states.variables()}
+                builder.emit_func_output(output, [*inputs, *held])
+            main = builder.get()["main"].with_attr("num_input", len(inputs))
         except BaseException:
-            for begun in converters:
-                abandon(begun.bb)
+            abandon(builder)
             raise
-    parameters = converters[0].parameters
-    if not parameters:
-        return main, parameters
-    # TVM made a function of the inputs alone; the parameters stand free in its body.
-    whole = relax.Function([*main.params, *parameters], main.body, main.ret_ty, attrs=main.attrs)
-    return whole, parameters
+    if held:
+        main = main.with_attr("params", [tvm.runtime.tensor(array) for array in held.values()])
+    if converter.states.first:
+        names = [str(var.name) for var in converter.states.variables()]
+        main = main.with_attr("states", names)
+    return main
+
+
+def _input(subgraph: Any, index: int) -> Any:
+    tensor = subgraph.Tensors(index)
+    kind = {value: name for name, value in vars(tflite.TensorType).items() if isinstance(value, int)}
+    extents = tuple(int(n) for n in tensor.ShapeAsNumpy()) if tensor.ShapeLength() else ()
+    name = _tensor_name(subgraph, index)
+    dtype = kind[tensor.Type()].lower()
+    if dtype not in DTYPES:
+        raise UnsupportedOperatorError(
+            f"input '{name}' has the type {dtype}", f"supported: {', '.join(DTYPES)}"
+        )
+    return relax.Var(name, relax.TensorType(extents, dtype))
 
 
 class _Converter(OperatorConverter):  # type: ignore[misc]
@@ -135,15 +156,24 @@ class _Converter(OperatorConverter):  # type: ignore[misc]
         super().__init__(*arguments)
         self._trainable = trainable
         self.parameters: dict[Any, Array] = {}
+        self.states = States()
         self.convert_map["AVERAGE_POOL_2D"] = self._average_pool
+
+    def get_op_code_str(self, op: Any) -> str:
+        """The operator's name; a custom one's own name."""
+        code = self.model.OperatorCodes(op.OpcodeIndex())
+        builtin = max(code.DeprecatedBuiltinCode(), code.BuiltinCode())
+        if builtin == tflite.BuiltinOperator.CUSTOM:
+            return str((code.CustomCode() or b"custom").decode("utf-8"))
+        return str(super().get_op_code_str(op))
 
     def check_unsupported_ops(self) -> None:
         """Every unsupported operator at once, each with its layer; then the weights of dynamic range."""
         operators = [self.subgraph.Operators(i) for i in range(self.subgraph.OperatorsLength())]
         unsupported = [
-            f"layer '{self._layer(op)}' ({self.get_op_code_str(op)})"
+            f"layer '{self._layer(op)}' ({name})" + (f": {REFUSED[name]}" if name in REFUSED else "")
             for op in operators
-            if self.get_op_code_str(op) not in SUPPORTED
+            if (name := self.get_op_code_str(op)) not in SUPPORTED
         ]
         if unsupported:
             raise UnsupportedOperatorError(
@@ -154,7 +184,8 @@ class _Converter(OperatorConverter):  # type: ignore[misc]
             )
         for op in operators:
             code, inputs = self.get_op_code_str(op), self.get_input_tensors(op)
-            check_int16(code, self._layer(op), op, inputs, self.get_output_tensors(op)[0])
+            for output in self.get_output_tensors(op)[:1]:
+                check_int16(code, self._layer(op), op, inputs, output)
             if code in WEIGHTED:
                 self._dequantise_dynamic_range(op)
                 if self._trainable:
@@ -164,14 +195,30 @@ class _Converter(OperatorConverter):  # type: ignore[misc]
         """As TVM's, but each result is bound under its tensor's name at once."""
         for index in range(self.subgraph.OperatorsLength()):
             op = self.subgraph.Operators(index)
-            result = self.convert_map[self.get_op_code_str(op)](op=op)
-            if result is not None:
-                name = self._layer(op)
+            for place, result in enumerate(self._converted(op)):
+                name = _tensor_name(self.subgraph, int(op.Outputs(place)))
                 # A fused tensor lists the names of all it was fused from; the first is the outermost.
-                bound = self.bb.emit(result, name_hint=name.split(";")[0])
-                self.exp_tab.set_expr(name, bound)
+                bound = result if is_constant(result) else self.bb.emit(result, name_hint=name.split(";")[0])
+                self.exp_tab.set_expr(name, bound, force_override=True)
+
+    def _converted(self, op: Any) -> tuple[Any, ...]:
+        """The operator's results; none for one that only changes state."""
+        name = self.get_op_code_str(op)
+        layer = Layer(self, op, self._layer(op))
+        if name in STATE_OPERATORS:
+            return self.states.convert(layer, name)
+        known = folded(layer, name)
+        if known is not None:
+            return (known,)
+        convert = CONVERTERS.get(name) or CUSTOM.get(name)
+        if convert is None and name in FOLDED_ONLY:
+            raise layer.refuse("it depends on the input's values; constants are supported")
+        result = self.convert_map[name](op=op) if convert is None else convert(layer)
+        return result if isinstance(result, tuple) else (result,)
 
     def _layer(self, op: Any) -> str:
+        if op.OutputsLength() == 0:
+            return _tensor_name(self.subgraph, int(op.Inputs(0))) if op.InputsLength() else "call once"
         return _tensor_name(self.subgraph, int(op.Outputs(0)))
 
     def dequantize(self, expr: Any, tensor: Any) -> Any:

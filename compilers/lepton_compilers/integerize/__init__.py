@@ -6,6 +6,8 @@ lower_int8.py   a row an int8 layer; accumulators.py proves its sums fit int32
 lower_int16.py  a row an int16 layer, and what stands between int8 and int16
 lower_float.py  a row a float layer; windows.py: strides and padding of both
 float_kernel.py every other Relax operator, by its name
+vision.py, resize.py: what vision heads add; typed_calls.py: operations that Relax has no operator for;
+states.py       variables that live between calls
 draft.py        the Program being written; walk.py: from the results back to the inputs
 """
 

@@ -14,6 +14,7 @@ from lepton_compilers.passes.graph import (
     AVERAGE_POOL,
     CLIP,
     CONV2D,
+    CONV2D_TRANSPOSE,
     MATMUL,
     MAX_POOL,
     MULTIPLY,
@@ -35,7 +36,8 @@ from lepton_sdk.program.tensors import Quantization
 INTEGERS = ("int8", "int16")
 """Types of quantised activations."""
 ACTIVATIONS = (RELU, CLIP)
-CLAMPED = (CONV2D, MATMUL, ADD, SUBTRACT, MULTIPLY, AVERAGE_POOL, MAX_POOL)
+PRODUCTS = (CONV2D, CONV2D_TRANSPOSE, MATMUL)
+CLAMPED = (*PRODUCTS, ADD, SUBTRACT, MULTIPLY, AVERAGE_POOL, MAX_POOL)
 """Cores whose operation holds a clamp."""
 
 
@@ -128,7 +130,7 @@ def _float_part(
         return outermost, None, (-math.inf, math.inf), ()
     if operator(definition) == ADD:
         for layer, offset in (definition.args, reversed(definition.args)):
-            if graph.operator(layer) in (CONV2D, MATMUL) and graph.uses(graph.resolve(layer)) == 1:
+            if graph.operator(layer) in PRODUCTS and graph.uses(graph.resolve(layer)) == 1:
                 bias = known(graph, parameters, offset)
                 if bias is not None and _is_bias(bias, shape(layer)):
                     inside += (graph.resolve(layer),)

@@ -12,10 +12,12 @@ from lepton_compilers.integerize.known import Array, Known, known
 from lepton_compilers.passes.graph import DEQUANTIZE, Expr, Graph, Var, dtype, is_constant, operator, shape
 from lepton_sdk.program import Function, Operation, Program, Quantization, Tensor, TensorId, Variable
 from lepton_sdk.program.operations import ClampTo, Concat, MaxPool2d, Pad, Reshape, Transpose
+from lepton_sdk.program.state import Assign
 from lepton_sdk.program.tensors import constant
+from lepton_sdk.program.vision import MirrorPad
 from lepton_targets.errors import BadInputError, UnsupportedOperatorError
 
-MOVES = (Reshape, Transpose, Pad, Concat, MaxPool2d, ClampTo)
+MOVES = (Reshape, Transpose, Pad, Concat, MaxPool2d, ClampTo, MirrorPad, Assign)
 """Operations whose output has its input's quantisation."""
 
 
@@ -27,6 +29,9 @@ class Draft:
     ) -> None:
         self.graph = graph
         self.inputs = graph.parameters[:inputs]
+        # What follows the outputs are the next values of states.
+        self.results = graph.results[: len(output_names)]
+        self.states: list[Var] = []
         self.parameters = parameters
         self.tensors: dict[TensorId, Tensor] = {}
         self._names: dict[Var, TensorId] = {}
@@ -34,7 +39,7 @@ class Draft:
         self._variables: dict[str, Variable] = {}
         for var in self.inputs:
             self._name(var, str(var.name))
-        for var, name in zip(graph.results, output_names, strict=True):
+        for var, name in zip(self.results, output_names, strict=True):
             if is_constant(var) or is_constant(graph.definition(var)):
                 raise UnsupportedOperatorError(
                     f"output '{name}' is a constant: it does not depend on the input"
@@ -46,6 +51,17 @@ class Draft:
                     f"output '{name}' is the input '{self._names[var]}' unchanged: there is no layer to run",
                     "export the model without this output, or with the layers that were meant to compute it",
                 )
+
+    def add_state(self, var: Var, value: Array) -> None:
+        """A variable that lives between calls, with its first value; refused where it is an output."""
+        if var in self.results:
+            raise UnsupportedOperatorError(
+                f"output '{self._names[var]}' is the state '{var.name}' as it was before the call",
+                "export the model with the state's new value as its output, or without this output",
+            )
+        name = self._name(var, str(var.name))
+        self.tensors[name] = constant(name, value)
+        self.states.append(var)
 
     @property
     def trainable(self) -> bool:
@@ -144,12 +160,13 @@ class Draft:
         """The Program, its tensors in order of first use."""
         self._spread_quantisation(operations)
         inputs = tuple(self.tensor(var) for var in self.inputs)
-        outputs = tuple(self.tensor(var) for var in self.graph.results)
+        outputs = tuple(self.tensor(var) for var in self.results)
         order = dict.fromkeys(inputs)
         for op in operations:
             order.update(dict.fromkeys((*op.inputs, *op.outputs)))
         tensors = {name: self.tensors[name] for name in order}
         variables = tuple(self._variables[name] for name in self.parameters if name in self._variables)
+        variables += tuple(Variable(name) for var in self.states if (name := self.tensor(var)) in tensors)
         return Program({"infer": Function("infer", inputs, outputs, tuple(operations))}, tensors, variables)
 
     def _spread_quantisation(self, operations: Sequence[Operation]) -> None:

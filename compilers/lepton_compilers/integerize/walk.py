@@ -10,9 +10,12 @@ from tvm import relax
 from lepton_compilers.integerize.chain import INTEGERS, Chain, read_chain
 from lepton_compilers.integerize.draft import Draft
 from lepton_compilers.integerize.float_kernel import float_kernel
-from lepton_compilers.integerize.lower_float import FLOAT, Lowered, move
+from lepton_compilers.integerize.lower_float import FLOAT, Lowered, Rule, move
 from lepton_compilers.integerize.lower_int8 import INT8, INTEGER_MOVES
 from lepton_compilers.integerize.lower_int16 import INT16, other_numbers
+from lepton_compilers.integerize.states import add_states, assignments, state_names
+from lepton_compilers.integerize.typed_calls import typed_call
+from lepton_compilers.integerize.vision import FLOAT_VISION, INT8_VISION, arg_extreme
 from lepton_compilers.passes.graph import (
     ADD,
     AVERAGE_POOL,
@@ -61,19 +64,25 @@ def integerize(module: Any) -> Program:
 
     What is quantised on all sides becomes int8 or int16 operations, what is not becomes float32 ones between
     Dequantize and Quantize. Parameters that `main` takes beyond its inputs become trainable variables, and
-    activations then stay operations of their own. Raises UnsupportedOperatorError with every layer that
+    activations then stay operations of their own; state becomes other variables (states.py). Raises
+    UnsupportedOperatorError with every layer that
     has no operation, BadInputError for weights the arithmetic can't take and for more than memory holds.
     """
     main = module["main"]
     graph = Graph(main)
     inputs = int(main.attrs["num_input"])
     arrays = [tensor.numpy() for tensor in main.attrs["params"]] if "params" in main.attrs else []
-    parameters = {str(var.name): array for var, array in zip(graph.parameters[inputs:], arrays, strict=True)}
+    states = state_names(main)
+    split = len(arrays) - len(states)
+    names = [str(var.name) for var in graph.parameters[inputs:]]
+    parameters = dict(zip(names[:split], arrays[:split], strict=True))
     draft = Draft(graph, inputs, parameters, [str(name) for name in main.attrs["output_names"]])
-    needed = set(graph.results)
+    add_states(draft, states, arrays[split:])
+    ending, kept = assignments(draft, graph.results[len(draft.results) :])
+    needed = {*draft.results, *kept}
     unsupported: list[str] = []
     refused: dict[str, None] = {}
-    steps: list[tuple[Operation, ...]] = []
+    steps: list[tuple[Operation, ...]] = [ending]
     items: dict[Var, dict[int, Var]] = {}
     for binding in reversed(graph.bindings):
         var = binding.var
@@ -84,7 +93,8 @@ def integerize(module: Any) -> Program:
             items.setdefault(source, {})[int(binding.value.index)] = var
             needed.add(source)
             continue
-        lowered = _lowered(draft, var) or float_kernel(draft, var, items.get(var, {}))
+        read = items.get(var, {})
+        lowered = typed_call(draft, var, read) or _lowered(draft, var) or float_kernel(draft, var, read)
         if lowered is None:
             chain = read_chain(graph, parameters, var, draft.trainable)
             core = chain.core if chain else binding.value
@@ -110,16 +120,22 @@ def _lowered(draft: Draft, var: Var) -> Lowered | None:
     if chain is None or (chain.operator not in BINARY and _of_constants(chain.core)):
         return None
     if dtype(var) == "float32":
-        rule = FLOAT.get(chain.operator)
-        return rule(draft, chain) if rule else None
+        return _first(draft, chain, FLOAT, FLOAT_VISION)
     if dtype(var) not in INTEGERS:
-        return move(draft, chain) if chain.operator in (RESHAPE, PERMUTE) else None
+        if chain.operator in (RESHAPE, PERMUTE):
+            return move(draft, chain)
+        return arg_extreme(draft, var)
     if chain.quantization is None:
         rule = INTEGER_MOVES.get(chain.operator)
         return rule(draft, chain) if rule and dtype(chain.core.args[0]) == dtype(var) else None
-    rule = (INT8 if dtype(var) == "int8" else INT16).get(chain.operator)
-    lowered = (rule(draft, chain) if rule else None) or other_numbers(draft, chain)
-    return lowered or _quantised_float(draft, chain)
+    tables = (INT8, INT8_VISION) if dtype(var) == "int8" else (INT16,)
+    return _first(draft, chain, *tables) or other_numbers(draft, chain) or _quantised_float(draft, chain)
+
+
+def _first(draft: Draft, chain: Chain, *tables: Mapping[str, Rule]) -> Lowered | None:
+    """What the first table makes of the layer that makes anything of it."""
+    rules = (table[chain.operator] for table in tables if chain.operator in table)
+    return next((lowered for rule in rules if (lowered := rule(draft, chain)) is not None), None)
 
 
 def _of_constants(core: Any) -> bool:

@@ -14,6 +14,7 @@ from lepton_compilers.passes.fold_constants import permute_axes
 from lepton_compilers.passes.graph import (
     AVERAGE_POOL,
     CLIP,
+    DEQUANTIZE,
     PERMUTE,
     QUANTIZE,
     RESHAPE,
@@ -83,16 +84,22 @@ def _pooled(rewriter: Rewriter, var: Var, old: Expr) -> Expr | None:
     axes = sorted({a % len(extents) for a in given} - ({0} if extents[:1] == (1,) else set()))
     if not axes or axes[0] == 0 or axes != list(range(axes[0], axes[-1] + 1)):
         return None
+    whole_map = axes == [1, 2] and len(extents) == 4
+    if rewriter.graph.operator(old.args[0]) == DEQUANTIZE and not (
+        whole_map and operator(old) == "relax.max"
+    ):
+        # An int8 mean over axes rounds in its own way (docs/arithmetic.md, Reduce); a maximum moves bytes.
+        return None
     pool = relax.op.nn.avg_pool2d if operator(old) == "relax.mean" else relax.op.nn.max_pool2d
-    if axes == [1, 2] and len(extents) == 4:
+    if whole_map:
         size = extents[1:3]
     else:
         batch, kept = extents[0], math.prod(extents[1 : axes[0]])
         pooled, inner = math.prod(extents[a] for a in axes), math.prod(extents[axes[-1] + 1 :])
         if kept > 1:
-            x = rewriter.emit(relax.op.reshape(x, [batch, kept, pooled, inner]), f"{var.name}/axes")
-            x = rewriter.emit(permuted(x, (0, 2, 1, 3)), f"{var.name}/turned")
-        x = rewriter.emit(relax.op.reshape(x, [batch, pooled, 1, kept * inner]), f"{var.name}/map")
+            # Turning the map for a pool costs more than a reduction, which walks any axes.
+            return None
+        x = rewriter.emit(relax.op.reshape(x, [batch, pooled, 1, inner]), f"{var.name}/map")
         size = (pooled, 1)
     y = pool(x, pool_size=size, strides=size, layout="NHWC")
     if shape(var) == (extents[0], 1, 1, extents[-1]) and axes == [1, 2]:

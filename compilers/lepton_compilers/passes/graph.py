@@ -33,6 +33,10 @@ AVERAGE_POOL = "relax.nn.avg_pool2d"
 SOFTMAX = "relax.nn.softmax"
 PAD = "relax.nn.pad"
 CONCAT = "relax.concat"
+CONV2D_TRANSPOSE = "relax.nn.conv2d_transpose"
+RESIZE = "relax.image.resize2d"
+OWN = "lepton."
+"""Prefix of calls that stand for the Program's own operations; they have no Relax operator."""
 
 
 def is_var(expr: Expr) -> bool:
@@ -78,8 +82,11 @@ def dtype(expr: Expr) -> str:
 
 
 def operator(expr: Expr) -> str | None:
-    """Name of the Relax operator that a call applies."""
+    """Name of the Relax operator that a call applies, or of the Program's own that stands for none."""
     if isinstance(expr, tvm.ir.Call) and isinstance(expr.op, tvm.ir.Op):
+        callee = expr.args[0] if expr.op.name == "relax.call_dps_packed" else None
+        if isinstance(callee, relax.ExternFunc) and str(callee.global_symbol).startswith(OWN):
+            return str(callee.global_symbol)
         return str(expr.op.name)
     return None
 

@@ -54,7 +54,8 @@ def _sharing(program: Program) -> set[TensorId]:
     return {
         op.outputs[0]
         for op in program.function().operations
-        if any(
+        if op.outputs
+        and any(
             not tensors[name].constant and tensors[name].quantization == tensors[op.outputs[0]].quantization
             for name in op.inputs
         )

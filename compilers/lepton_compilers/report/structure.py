@@ -92,7 +92,7 @@ def layers(program: Program) -> tuple[Layer, ...]:
     made = dict.fromkeys(function.inputs, -1)
     rows = []
     for step, op in enumerate(function.operations):
-        result = tensors[op.outputs[0]]
+        result = tensors[(*op.outputs, *op.updates)[0]]
         q = result.quantization
         single = q is not None and len(q.scales) == 1
         rows.append(
@@ -137,7 +137,9 @@ def float_layers(program: Program, options: Mapping[str, Any]) -> tuple[FloatLay
     tensors = program.tensors
     rows = []
     for step, op in enumerate(program.function().operations):
-        if tensors[op.outputs[0]].dtype == "float32" and not isinstance(op, Quantize | Dequantize):
+        if not op.outputs or isinstance(op, Quantize | Dequantize):
+            continue
+        if tensors[op.outputs[0]].dtype == "float32":
             rows.append(FloatLayer(step, op.outputs[0], type(op).__name__, _reason(op, program, options)))
     return tuple(rows)
 

@@ -37,6 +37,7 @@ from lepton_sdk.program.operations import (
 )
 from lepton_sdk.program.products import sums_of_products
 from lepton_sdk.program.program import Program
+from lepton_sdk.program.reference_detection import DETECTION_RULES
 from lepton_sdk.program.reference_int16 import INT16_RULES, touches_int16
 from lepton_sdk.program.reference_kernels import float_kernel
 from lepton_sdk.program.reference_recurrent import RECURRENT_RULES
@@ -185,6 +186,7 @@ RULES: Mapping[type[Operation], Rule] = {
     **RECURRENT_RULES,
     **TRAINING_RULES,
     **VISION_RULES,
+    **DETECTION_RULES,
 }
 
 

@@ -1,4 +1,4 @@
-"""The reference rules of the vision operations. As reference.py, which looks them up."""
+"""The reference rules of the vision operations and of state. As reference.py, which looks them up."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from lepton_sdk.program import arithmetic, arithmetic_vision
 from lepton_sdk.program.operations import Operation
 from lepton_sdk.program.rule import Array, Rule, Values
+from lepton_sdk.program.state import Assign
 from lepton_sdk.program.tensors import Tensors
 from lepton_sdk.program.vision import (
     ArgMax,
@@ -117,6 +118,10 @@ def _minimum(op: Minimum, v: Values, t: Tensors) -> tuple[Array, ...]:
     return (np.minimum(v[op.a], v[op.b]),)
 
 
+def _assign(op: Assign, v: Values, t: Tensors) -> tuple[Array, ...]:
+    return (v[op.x].copy(),)
+
+
 def _prelu(op: Prelu, v: Values, t: Tensors) -> tuple[Array, ...]:
     a, b, y = t[op.a], t[op.b], t[op.y]
     if a.dtype == "float32":
@@ -141,4 +146,5 @@ VISION_RULES: Mapping[type[Operation], Rule] = {
     Maximum: _maximum,
     Minimum: _minimum,
     Prelu: _prelu,
+    Assign: _assign,
 }

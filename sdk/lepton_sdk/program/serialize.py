@@ -14,12 +14,14 @@ from typing import Any
 
 import numpy as np
 
+from lepton_sdk.program.detection import DETECTION_OPERATIONS
 from lepton_sdk.program.float_kernel import FloatKernel
 from lepton_sdk.program.operations import INFERENCE_OPERATIONS, Operation
 from lepton_sdk.program.operations_int16 import INT16_OPERATIONS
 from lepton_sdk.program.program import Function, Program, Variable
 from lepton_sdk.program.recurrent import RECURRENT_OPERATIONS
 from lepton_sdk.program.sequence import SEQUENCE_OPERATIONS
+from lepton_sdk.program.state import Assign
 from lepton_sdk.program.tensors import DTYPES, Clamp, Padding, Quantization, Tensor
 from lepton_sdk.program.training import TRAINING_OPERATIONS
 from lepton_sdk.program.vision import VISION_OPERATIONS
@@ -35,8 +37,10 @@ OPERATIONS: Mapping[str, type[Operation]] = {
         *INFERENCE_OPERATIONS,
         *INT16_OPERATIONS,
         *VISION_OPERATIONS,
+        *DETECTION_OPERATIONS,
         *SEQUENCE_OPERATIONS,
         *RECURRENT_OPERATIONS,
+        Assign,
         *TRAINING_OPERATIONS,
         FloatKernel,
     )

@@ -1,6 +1,6 @@
 """The typed operations that vision heads add: transposed convolution, resizing, reductions over axes.
 
-As in operations.py: data only, int8 or float32 by the tensors' types; reference_vision.py says what they mean.
+As in operations.py: data only, int8 or float32 by the tensors' types; reference_vision.py gives them meaning.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lepton_compilers.importers import onnx, tflite
 from lepton_compilers.importers.limits import ONNX_LIMITS, TFLITE_LIMITS, listed
+from lepton_compilers.importers.tflite_refused import REFUSED
 
 PAGE = Path(__file__).parents[3] / "docs" / "operators.md"
 
@@ -39,6 +40,13 @@ def page() -> str:
         "",
         "One subgraph; float32, int8, int16 with int8 weights (16x8), or float with int8 weights.",
         "",
+        "Variables (VAR_HANDLE and what reads and assigns it) live between calls; `Session.reset()` gives",
+        "them their first values again. Refused, with the reason that the message gives:",
+        "",
+        "| operator | why |",
+        "|---|---|",
+        *[f"| {name} | {why} |" for name, why in sorted(REFUSED.items())],
+        "",
         *_table(tflite.SUPPORTED, TFLITE_LIMITS),
     ]
     return "\n".join(lines)
@@ -46,6 +54,10 @@ def page() -> str:
 
 def test_the_page_is_current() -> None:
     assert PAGE.read_text(encoding="utf-8") == page(), f"rewrite it:  python {Path(__file__).name}"
+
+
+def test_what_is_refused_with_a_reason_is_not_supported() -> None:
+    assert not set(REFUSED) & set(tflite.SUPPORTED)
 
 
 def test_limits_are_of_supported_operators() -> None:

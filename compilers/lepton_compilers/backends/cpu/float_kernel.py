@@ -137,6 +137,17 @@ def _fields(kind: str, attrs: dict[str, Any]) -> dict[str, Any]:
     return {name: boxed(value, schemas[name]) for name, value in attrs.items()}
 
 
+@functools.cache
+def _complete_c() -> None:
+    """TVM's C target lowers no absolute value of a float; C has a function of that name."""
+    from tvm import tirx
+
+    def named(call: Any) -> Any:
+        return tirx.call_pure_extern("float32", "fabsf", call.args[0])
+
+    tirx.register_intrin_lowering("tirx.fabs", target="c", f=named)
+
+
 def _c_body(loops: Any, name: str) -> tuple[str, list[Spec]]:
     """C text of the loops, with every buffer they allocate made a parameter, and those buffers."""
     import tvm
@@ -144,6 +155,7 @@ def _c_body(loops: Any, name: str) -> tuple[str, list[Spec]]:
     from tvm.s_tir import SBlock, SBlockRealize
     from tvm.s_tir import transform as schedule
 
+    _complete_c()
     realize, root = loops.body, loops.body.block
     lifted = list(root.alloc_buffers)
     block = SBlock(

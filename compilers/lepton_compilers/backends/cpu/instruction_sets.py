@@ -9,12 +9,14 @@ from lepton_compilers.backends.cpu import (
     avx2,
     avx512f,
     avx512vnni,
+    detection,
     elementwise,
     float_kernel,
     int16,
     portable,
     recurrent,
     sequence,
+    state,
     training,
     vision,
 )
@@ -42,8 +44,10 @@ EVERYWHERE: tuple[Rows, ...] = (
     float_kernel.LOWERINGS,
     int16.LOWERINGS,
     vision.LOWERINGS,
+    detection.LOWERINGS,
     sequence.LOWERINGS,
     recurrent.LOWERINGS,
+    state.LOWERINGS,
     training.LOWERINGS,
 )
 """The tables that end every instruction set's list."""

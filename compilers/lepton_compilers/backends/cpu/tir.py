@@ -20,6 +20,7 @@ HEADER_ORDER = (
     "elementwise.h",
     "int16.h",
     "vision.h",
+    "detection.h",
     "sequence.h",
     "recurrent.h",
     "training_portable.h",

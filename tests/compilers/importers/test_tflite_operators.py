@@ -1,0 +1,66 @@
+"""Every TFLite operator alone, against LiteRT: float32 within 1e-5, int8 the same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from lepton_compilers.backends import cpu
+from lepton_compilers.front import program_from
+from lepton_compilers.importers.tflite import SUPPORTED
+from lepton_compilers.importers.tflite_constants import FOLDED_ONLY
+from lepton_compilers.importers.tflite_states import STATE_OPERATORS
+from lepton_compilers.importers.tflite_vision import CUSTOM
+from lepton_sdk.program.reference import Reference
+from lepton_targets import get_target
+from support.litert import LiteRT
+from support.native import Native
+from support.programs import Case, together
+from support.tflite_operators import float_networks, int8_networks
+
+Networks = Mapping[str, tuple[bytes, tuple[npt.NDArray[Any], ...]]]
+FLOAT, INT8 = float_networks(), int8_networks()
+ELSEWHERE = {"AVERAGE_POOL_2D", "CONV_2D", "DEPTHWISE_CONV_2D", "MAX_POOL_2D", "QUANTIZE", "DEQUANTIZE"}
+"""Operators of test_tflite_layers.py and of whole networks."""
+ON_CONSTANTS = {"ADD_N", "BROADCAST_TO", "FILL", "RANK", "REVERSE_V2", "SHAPE", "PACK"}
+"""Operators of the tests below."""
+
+
+@cache
+def native(kind: str) -> Native:
+    """All networks of one kind as one library: a single compilation."""
+    networks = FLOAT if kind == "float" else INT8
+    program = together([Case(program_from(content), inputs) for content, inputs in networks.values()])
+    return Native(program, cpu.lower(program, get_target("host")))
+
+
+@pytest.mark.parametrize("name", FLOAT)
+def test_float_results_are_those_of_litert(name: str) -> None:
+    content, inputs = FLOAT[name]
+    expected = LiteRT(content).run_all(inputs)
+    index = list(FLOAT).index(name)
+    for found in (Reference(program_from(content)).run(inputs), native("float").run(inputs, f"case{index}")):
+        for a, b in zip(found, expected, strict=True):
+            assert (a.dtype, a.shape) == (b.dtype, b.shape)
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", INT8)
+def test_int8_bytes_are_those_of_litert(name: str) -> None:
+    content, inputs = INT8[name]
+    expected = LiteRT(content).run_all(inputs)
+    index = list(INT8).index(name)
+    for found in (Reference(program_from(content)).run(inputs), native("int8").run(inputs, f"case{index}")):
+        for a, b in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_every_supported_operator_is_tested() -> None:
+    named = {name.split()[0] for name in (*FLOAT, *INT8)}
+    others = {*ELSEWHERE, *ON_CONSTANTS, *STATE_OPERATORS, *FOLDED_ONLY, *CUSTOM}
+    assert set(SUPPORTED) <= named | others
