@@ -72,7 +72,7 @@ DAMAGED = (
     AssertionError,
     AttributeError,
     KeyError,
-    OverflowError,
+    ArithmeticError,
     MemoryError,
 )
 

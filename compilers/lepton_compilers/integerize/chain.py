@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lepton_compilers.integerize.known import Array, Known, known
+from lepton_compilers.integerize.known import Array, Known, checked_scales, known
 from lepton_compilers.passes.graph import (
     ADD,
     AVERAGE_POOL,
@@ -81,7 +81,8 @@ def tensor_quantization(call: Expr) -> Quantization | None:
     """Scale and zero point of a quantize or dequantize of a whole tensor; None where it is per channel."""
     if not all(is_constant(a) and value(a).size == 1 for a in call.args[1:3]):
         return None
-    return Quantization((float(value(call.args[1]).reshape(())),), int(value(call.args[2]).reshape(())))
+    scale = checked_scales(str(getattr(call.args[0], "name", "")), value(call.args[1]))
+    return Quantization((float(scale.reshape(())),), int(value(call.args[2]).reshape(())))
 
 
 def read_chain(

@@ -23,7 +23,7 @@ from lepton_compilers.passes.graph import (
     shape,
     value,
 )
-from lepton_targets.errors import UnsupportedOperatorError
+from lepton_targets.errors import BadInputError, UnsupportedOperatorError
 
 Array = npt.NDArray[Any]
 
@@ -89,6 +89,18 @@ class Known:
         return None if best == tuple(range(len(best))) else best
 
 
+def checked_scales(name: str, scales: Array) -> Array:
+    """The scales as float32. Raises BadInputError unless each is a positive normal number."""
+    held = scales.astype(np.float32)
+    wrong = held[~((held >= np.finfo(np.float32).tiny) & (held < np.inf))]
+    if wrong.size:
+        raise BadInputError(
+            f"layer '{name}' has the scale {float(wrong[0]):g}; the model is damaged",
+            "a scale is a positive number of float32's normal range",
+        )
+    return held
+
+
 def known(graph: Graph, parameters: Mapping[str, Array], expr: Expr) -> Known | None:
     """What is known of an expression, read through reshape, permute and dequantize; None where nothing."""
     expr = graph.resolve(expr)
@@ -118,7 +130,7 @@ def known(graph: Graph, parameters: Mapping[str, Array], expr: Expr) -> Known | 
         zeros = np.unique(value(definition.args[2]))
         if zeros.size != 1:
             return None
-        scales = value(definition.args[1]).astype(np.float32).reshape(-1)
+        scales = checked_scales(str(getattr(expr, "name", "")), value(definition.args[1])).reshape(-1)
         extents = [1] * inner.values.ndim
         if scales.size > 1:
             extents[int(definition.attrs.axis)] = scales.size

@@ -20,7 +20,7 @@ from lepton_compilers.passes.graph import bindings
 from lepton_compilers.quantize.config import QuantizationConfig
 from lepton_sdk.program.reference import Reference
 from lepton_targets.errors import BadInputError, LeptonError, UnsupportedOperatorError
-from support.onnx_networks import evaluate, mobile_cnn, network, normal, plain_cnn
+from support.onnx_networks import evaluate, mobile_cnn, network, normal, plain_cnn, quantised_cnn
 
 
 def same(content: bytes, shape: tuple[int, ...], **options: Any) -> float:
@@ -97,54 +97,8 @@ def test_normalisation_that_follows_no_layer_is_a_depthwise_convolution() -> Non
     assert "DepthwiseConv2d" in [type(op).__name__ for op in program_from(content).function().operations]
 
 
-def quantised_network() -> bytes:
-    """conv, relu, max pool, flatten, gemm, each between QuantizeLinear and DequantizeLinear."""
-    rng, node = np.random.default_rng(0), helper.make_node
-    weight_scales = rng.uniform(0.01, 0.02, 4).astype(np.float32)
-
-    def both(source: str, target: str, scale: str, zero: str) -> list[Any]:
-        return [
-            node("QuantizeLinear", [source, scale, zero], [f"{target}_int8"], name=f"{target}_quantize"),
-            node("DequantizeLinear", [f"{target}_int8", scale, zero], [target], name=f"{target}_dequantize"),
-        ]
-
-    nodes = [
-        *both("x", "xd", "sx", "zx"),
-        node("DequantizeLinear", ["w", "sw", "zw"], ["wd"], name="w_dequantize", axis=0),
-        node("DequantizeLinear", ["b", "sb", "zb"], ["bd"], name="b_dequantize", axis=0),
-        node("Conv", ["xd", "wd", "bd"], ["c"], name="conv", pads=[1] * 4),
-        node("Relu", ["c"], ["r"], name="relu"),
-        *both("r", "rd", "sy", "zy"),
-        node("MaxPool", ["rd"], ["m"], name="pool", kernel_shape=[2, 2], strides=[2, 2]),
-        *both("m", "md", "sy", "zy"),
-        node("Flatten", ["md"], ["f"], name="flatten"),
-        *both("f", "fd", "sy", "zy"),
-        node("DequantizeLinear", ["w2", "sw2", "zero"], ["w2d"], name="w2_dequantize"),
-        node("Gemm", ["fd", "w2d"], ["g"], name="gemm", transB=1),
-        *both("g", "y", "sg", "zy"),
-    ]
-    initializers = {
-        "sx": np.float32(0.02),
-        "zx": np.int8(3),
-        "w": rng.integers(-127, 128, (4, 3, 3, 3)).astype(np.int8),
-        "sw": weight_scales,
-        "zw": np.zeros(4, np.int8),
-        "b": rng.integers(-500, 500, 4).astype(np.int32),
-        "sb": np.float32(0.02) * weight_scales,
-        "zb": np.zeros(4, np.int32),
-        "sy": np.float32(0.05),
-        "zy": np.int8(-20),
-        "w2": rng.integers(-127, 128, (5, 64)).astype(np.int8),
-        "sw2": np.float32(0.01),
-        "zero": np.int8(0),
-        "sg": np.float32(0.5),
-    }
-    constants = {name: np.asarray(array) for name, array in initializers.items()}
-    return network(nodes, [1, 3, 8, 8], [1, 5], constants, opset=19)
-
-
 def test_a_network_that_is_quantised_already_stays_in_its_integers() -> None:
-    content = quantised_network()
+    content = quantised_cnn()
     program = program_from(content)
     kinds = [type(op).__name__ for op in program.function().operations]
     assert kinds.count("Quantize") == kinds.count("Dequantize") == 1
