@@ -73,16 +73,21 @@ def pack(
 
 
 def kind(program: Program) -> str:
-    """`int8`, `float32` or `mixed`, by the operations of `infer`; quantising at the ends does not count."""
+    """`int8`, `int8x16` (int16 activations), `float32` or `mixed`, by the operations of `infer`.
+
+    Quantising at the ends does not count.
+    """
     types = {
         program.tensors[name].dtype
         for op in program.function().operations
         if not isinstance(op, Quantize | Dequantize)
         for name in op.outputs
     }
-    if "float32" not in types:
-        return "int8"
-    return "float32" if types == {"float32"} else "mixed"
+    if types == {"float32"}:
+        return "float32"
+    if "float32" in types or {"int8", "int16"} <= types:
+        return "mixed"
+    return "int8x16" if "int16" in types else "int8"
 
 
 def tensor_spec(tensor: Tensor, tolerance: float | None = None) -> m.TensorSpec:

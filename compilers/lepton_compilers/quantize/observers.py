@@ -202,3 +202,12 @@ OBSERVERS: Mapping[str, Callable[[], Observer]] = {
     "mse": MeanSquaredError,
 }
 """By the names that `--observer` takes."""
+
+
+def extremes(observer: Observer) -> Range:
+    """All that was seen: what int16 spans, whose steps are small enough to saturate nothing."""
+    if isinstance(observer, SoftmaxInput):
+        return observer.seen.range()
+    if isinstance(observer, Percentile | MeanSquaredError | Entropy):
+        return min(observer.histogram.low, 0.0), max(observer.histogram.high, 0.0)
+    return observer.range()

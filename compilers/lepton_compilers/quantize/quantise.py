@@ -1,4 +1,4 @@
-"""The pass that puts quantize and dequantize around every layer that has an int8 form."""
+"""The pass that puts quantize and dequantize around every layer that has an int8 or int16 form."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from tvm import relax
 
 from lepton_compilers.integerize.chain import Chain, read_chain
 from lepton_compilers.integerize.lower_int8 import SOFTMAX_OUTPUT
+from lepton_compilers.integerize.lower_int16 import CURVES, UNIT_OUTPUT
 from lepton_compilers.passes.graph import (
+    AVERAGE_POOL,
     CLIP,
     CONV2D,
     MATMUL,
@@ -30,6 +32,7 @@ from lepton_compilers.passes.graph import (
     dtype,
     is_constant,
     is_var,
+    operands,
     operator,
     value,
 )
@@ -39,8 +42,15 @@ from lepton_compilers.quantize.bias_correction import mean_errors
 from lepton_compilers.quantize.calibrate import Progress, calibrate
 from lepton_compilers.quantize.config import QuantizationConfig
 from lepton_compilers.quantize.equalise import equalise
-from lepton_compilers.quantize.observers import OBSERVERS, Observer
-from lepton_compilers.quantize.scales import activation_quantization, quantised_weight, weight_scales
+from lepton_compilers.quantize.observers import OBSERVERS, Observer, extremes
+from lepton_compilers.quantize.scales import (
+    BIAS_LIMIT,
+    WIDE_BIAS_LIMIT,
+    activation_quantization,
+    quantised_weight,
+    symmetric_quantization,
+    weight_scales,
+)
 from lepton_sdk.program import Quantization
 from lepton_targets.errors import UsageError, nearest
 
@@ -49,6 +59,9 @@ Array = npt.NDArray[Any]
 WEIGHTED = (CONV2D, MATMUL)
 SHARING = (MAX_POOL, RESHAPE, PERMUTE, PAD, RELU, CLIP)
 """Layers whose result lies in their input's range: they keep its numbers, so that bytes can move."""
+SHARING_INT16 = (*SHARING, AVERAGE_POOL)
+"""int16 has steps to spare for a mean in its input's numbers."""
+UNIT_RESULTS = (SOFTMAX, *CURVES)
 
 
 def quantise(
@@ -60,8 +73,8 @@ def quantise(
 
     Last of the front half: ranges are observed on the layers as they will run, with normalisation folded
     and maps turned. The interface stays float32 (Quantize and Dequantize at its ends), a softmax's result
-    gets scale 1/256 and zero point −128, biases are int32 at sx · sw. A module that is int8 already is
-    left alone.
+    gets scale 1/256 and zero point −128, biases are int32 at sx · sw. int16 activations are symmetric over all
+    that was seen, their softmax has scale 2^−15. A module that is quantised already is left alone.
     """
 
     def quantise(module: Any) -> Any:
@@ -87,14 +100,15 @@ def quantised(
     config: QuantizationConfig,
     samples: Mapping[str, Array] | None,
 ) -> Any:
-    """The module in int8, given what was observed. Raises UsageError for unknown names of float layers."""
+    """The module in integers, given what was observed. Raises UsageError for unknown names of layers."""
     walk = _Quantiser(module, ranges, config, {})
-    unknown = [name for name in config.float_layers if name not in walk.layers]
-    if unknown:
-        raise UsageError(
-            f"the model has no layer '{unknown[0]}' to keep float{nearest(unknown[0], walk.layers)}",
-            f"layers: {', '.join(walk.layers)}",
-        )
+    for names, kind in ((config.float_layers, "float"), (config.int16_layers, "int16")):
+        unknown = [name for name in names if name not in walk.layers]
+        if unknown:
+            raise UsageError(
+                f"the model has no layer '{unknown[0]}' to keep {kind}{nearest(unknown[0], walk.layers)}",
+                f"layers: {', '.join(walk.layers)}",
+            )
     once = walk.run()
     if not config.bias_correction or not walk.rounding:
         return once
@@ -110,8 +124,9 @@ def layers(module: Any) -> tuple[str, ...]:
 class _Quantiser:
     """One walk that emits each layer between dequantize and quantize.
 
-    held: int8 forms by old variable. real: results that layers computed in float. rounding: by layer, its
-    core and what rounding added to its weights. errors: by layer, what to take off its bias, [channels].
+    kinds: the integers that each layer computes in, by its variable. held: integer forms by old variable and
+    kind. real: results that layers computed in float. rounding: by layer, its core and what rounding added to
+    its weights. errors: by layer, what to take off its bias, [channels].
     """
 
     def __init__(
@@ -126,11 +141,12 @@ class _Quantiser:
         self.ranges = ranges
         self.config = config
         self.errors = errors
-        self.held: dict[Var, tuple[Var, Quantization]] = {}
+        self.held: dict[tuple[Var, str], tuple[Var, Quantization]] = {}
         self.real: set[Var] = set(self.graph.parameters)
         self.rounding: dict[str, tuple[Expr, Array]] = {}
         self.ends: dict[Var, Chain] = {}
         self._find_layers()
+        self.kinds = self._choose_kinds()
 
     def run(self) -> Any:
         """The quantised module."""
@@ -154,6 +170,24 @@ class _Quantiser:
             self.ends[at] = chain
             inside.update(chain.inside)
 
+    def _choose_kinds(self) -> dict[Var, str]:
+        """int16 for layers whose result is asked for so, or that read such a result; else int8."""
+        if self.config.activations == "int16":
+            return dict.fromkeys(self.ends, "int16")
+        kinds: dict[Var, str] = {}
+        wide: set[Var] = set()
+        for binding in self.graph.bindings:
+            chain = self.ends.get(binding.var)
+            if chain is None:
+                continue
+            reads_wide = not wide.isdisjoint(self.graph.resolve(var) for var in operands(chain.core))
+            if str(binding.var.name) in self.config.int16_layers or (
+                reads_wide and chain.operator in SHARING_INT16
+            ):
+                wide.add(binding.var)
+            kinds[binding.var] = "int16" if reads_wide or binding.var in wide else "int8"
+        return kinds
+
     def _visit(self, var: Var) -> Expr:
         chain = self.ends.get(var)
         if chain is None:
@@ -165,13 +199,18 @@ class _Quantiser:
             return self._bounded(
                 chain, self._float_core(chain, [self._real(a) for a in chain.core.args], name), name
             )
-        quantization = self._quantization(var, chain)
-        operands = [self._operand(a) for a in chain.core.args]
-        core = self._bounded(chain, self._core(chain, operands, name), name)
+        kind = self.kinds[var]
+        quantization = self._quantization(var, chain, kind)
+        arguments = [self._operand(a, kind) for a in chain.core.args]
+        core = self._bounded(chain, self._core(chain, arguments, name, kind), name)
+        self._hold(var, kind, core, quantization, name)
+        return self._dequantised(var, kind)
+
+    def _hold(self, var: Var, kind: str, data: Expr, quantization: Quantization, name: str) -> None:
+        """Quantise `data`, which stands for the old `var`."""
         scale, zero = _numbers(quantization)
-        quantised = relax.op.quantize(core, scale, zero, axis=0, out_dtype="int8")
-        self.held[var] = (self.rewriter.emit(quantised, name), quantization)
-        return self._dequantised(var)
+        quantised = relax.op.quantize(data, scale, zero, axis=0, out_dtype=kind)
+        self.held[var, kind] = (self.rewriter.emit(quantised, name), quantization)
 
     def _bounded(self, chain: Chain, core: Expr, name: str) -> Expr:
         if not chain.bounded:
@@ -188,19 +227,24 @@ class _Quantiser:
             return layer
         return relax.op.add(layer, relax.const(chain.bias.real.astype(np.float32)))
 
-    def _core(self, chain: Chain, operands: list[Expr], name: str) -> Expr:
-        """The layer on dequantised operands, its weights and bias dequantised from integers."""
+    def _core(self, chain: Chain, arguments: list[Expr], name: str, kind: str) -> Expr:
+        """The layer on dequantised operands, its weights and bias dequantised from integers.
+
+        An int16 layer's bias stays float here: integerize makes it int64, which Relax can't dequantise.
+        """
         call = chain.core
         source = self.graph.resolve(call.args[0])
         bias = None if chain.bias is None else chain.bias.real
-        if chain.operator not in WEIGHTED or not is_constant(call.args[1]) or source not in self.held:
-            return self._float_core(chain, operands, name)
+        weighted = chain.operator in WEIGHTED and is_constant(call.args[1])
+        if not weighted or (source, kind) not in self.held:
+            return self._float_core(chain, arguments, name)
         # Output channels are the last axis of HWIO and of a matrix, and of depthwise HWOI once I = 1 is off.
         weight = value(call.args[1])
         flat = weight[..., 0] if _is_depthwise(call) else weight
         rows = np.moveaxis(flat, -1, 0)
-        x_scale = self.held[source][1].scale
-        scales = weight_scales(rows, bias, x_scale, self.config.per_channel)
+        x_scale = self.held[source, kind][1].scale
+        limit = WIDE_BIAS_LIMIT if kind == "int16" else BIAS_LIMIT
+        scales = weight_scales(rows, bias, x_scale, self.config.per_channel, limit)
         integers = quantised_weight(rows, scales)
         spread = scales.astype(np.float64).reshape(-1, *([1] * (rows.ndim - 1)))
         added = np.moveaxis(integers * spread - rows, 0, -1).astype(np.float32)
@@ -211,10 +255,12 @@ class _Quantiser:
         held = self._dequantised_constant(numbers, scales, f"{name}/weight")
         if _is_depthwise(call):
             held = self.rewriter.emit(relax.op.reshape(held, list(weight.shape)), f"{name}/weight")
-        layer = tvm.ir.Call(call.op, [operands[0], held], call.attrs, call.ty_args)
+        layer = tvm.ir.Call(call.op, [arguments[0], held], call.attrs, call.ty_args)
         layer = self.rewriter.emit(layer, f"{name}/layer")
         if bias is None:
             return layer
+        if kind == "int16":
+            return relax.op.add(layer, relax.const(bias.astype(np.float32)))
         accumulator = np.float32(x_scale) * scales
         steps = np.rint(bias / accumulator.astype(np.float64)).astype(np.int32)
         offset = self._dequantised_constant(steps, accumulator, f"{name}/bias")
@@ -226,44 +272,55 @@ class _Quantiser:
         axis = numbers.ndim - 1
         return self.rewriter.emit(relax.op.dequantize(constant, relax.const(scales), zero, axis=axis), name)
 
-    def _quantization(self, var: Var, chain: Chain) -> Quantization:
+    def _quantization(self, var: Var, chain: Chain, kind: str) -> Quantization:
+        if kind == "int16" and chain.operator in UNIT_RESULTS:
+            return UNIT_OUTPUT
         if chain.operator == SOFTMAX:
             return SOFTMAX_OUTPUT
-        if chain.operator in SHARING:
+        if chain.operator in (SHARING if kind == "int8" else SHARING_INT16):
             source = self.graph.resolve(chain.core.args[0])
-            if source in self.held:
-                return self.held[source][1]
-            if source in self.real:
-                self._operand(source)
-                return self.held[source][1]
-        return activation_quantization(*self.ranges[str(var.name)].range())
+            if source in self.real or self._native(source) is not None:
+                self._operand(source, kind)
+                return self.held[source, kind][1]
+        return self._observed(var, kind)
 
-    def _operand(self, expr: Expr) -> Expr:
-        """A float operand, dequantised from int8 where it is a tensor of the network; a tuple of such."""
+    def _observed(self, var: Var, kind: str) -> Quantization:
+        """Numbers for what calibration saw of a variable."""
+        observer = self.ranges[str(var.name)]
+        if kind == "int16":
+            return symmetric_quantization(*extremes(observer))
+        return activation_quantization(*observer.range())
+
+    def _native(self, var: Var) -> str | None:
+        """The kind that a layer's result was computed in; None for what is not held in integers."""
+        kind = self.kinds.get(var, "int8")
+        return kind if (var, kind) in self.held else None
+
+    def _operand(self, expr: Expr, kind: str) -> Expr:
+        """A float operand, dequantised from `kind` where it is a tensor of the network; a tuple of such."""
         if isinstance(expr, tvm.ir.Tuple):
-            return relax.Tuple([self._operand(field) for field in expr.fields])
+            return relax.Tuple([self._operand(field, kind) for field in expr.fields])
         expr = self.graph.resolve(expr)
-        if expr in self.real and expr not in self.held:
-            quantization = activation_quantization(*self.ranges[str(expr.name)].range())
-            scale, zero = _numbers(quantization)
-            data = self.rewriter.mapped(expr)
-            quantised = relax.op.quantize(data, scale, zero, axis=0, out_dtype="int8")
-            self.held[expr] = (self.rewriter.emit(quantised, f"{expr.name}/int8"), quantization)
-        return self._dequantised(expr) if expr in self.held else self.rewriter.mapped(expr)
+        if (expr, kind) not in self.held:
+            native = self._native(expr)
+            if expr not in self.real and native is None:
+                return self.rewriter.mapped(expr)
+            data = (
+                self.rewriter.mapped(expr) if expr in self.real else self._dequantised(expr, native or kind)
+            )
+            self._hold(expr, kind, data, self._observed(expr, kind), f"{expr.name}/{kind}")
+        return self._dequantised(expr, kind)
 
     def _real(self, expr: Expr) -> Expr:
-        """An operand for a layer that stays float: never by way of int8 where it was computed in float."""
+        """An operand for a layer that stays float: never by way of integers if computed in float."""
         if isinstance(expr, tvm.ir.Tuple):
             return relax.Tuple([self._real(field) for field in expr.fields])
         expr = self.graph.resolve(expr)
-        return (
-            self._dequantised(expr)
-            if expr in self.held and expr not in self.real
-            else self.rewriter.mapped(expr)
-        )
+        native = None if expr in self.real else self._native(expr)
+        return self.rewriter.mapped(expr) if native is None else self._dequantised(expr, native)
 
-    def _dequantised(self, var: Var) -> Expr:
-        held, quantization = self.held[var]
+    def _dequantised(self, var: Var, kind: str) -> Expr:
+        held, quantization = self.held[var, kind]
         scale, zero = _numbers(quantization)
         return self.rewriter.emit(relax.op.dequantize(held, scale, zero, axis=0), f"{var.name}/float")
 

@@ -15,6 +15,8 @@ SMALLEST_RANGE = 1e-6
 """A tensor that never leaves zero still needs a positive scale."""
 BIAS_LIMIT = 2.0**30
 """Largest bias, in steps of its accumulator: leaves half of int32 to the products."""
+WIDE_BIAS_LIMIT = 2.0**45
+"""The same of an int16 layer, whose accumulator holds 2^47."""
 SMALLEST_WEIGHT_SCALE = 1e-12
 """Scale of a channel whose weights and bias are zero."""
 
@@ -26,7 +28,15 @@ def activation_quantization(low: float, high: float) -> Quantization:
     return Quantization((float(scale),), zero)
 
 
-def weight_scales(weight: Array, bias: Array | None, x_scale: float, per_channel: bool) -> Array:
+def symmetric_quantization(low: float, high: float) -> Quantization:
+    """Symmetric int16 over a range that holds zero: the end farther from zero is ±32767."""
+    scale = np.float32(max(-low, high, SMALLEST_RANGE) / 32767)
+    return Quantization((float(scale),))
+
+
+def weight_scales(
+    weight: Array, bias: Array | None, x_scale: float, per_channel: bool, bias_limit: float = BIAS_LIMIT
+) -> Array:
     """Symmetric float32 scales that map weights [C, …] into −127 … 127. Shape [C].
 
     A channel whose weights are tiny beside its bias, or zero, gets a scale at which its bias still fits.
@@ -37,7 +47,7 @@ def weight_scales(weight: Array, bias: Array | None, x_scale: float, per_channel
         largest = np.full_like(largest, largest.max())
     scales = np.maximum(largest / 127, SMALLEST_WEIGHT_SCALE)
     if bias is not None:
-        scales = np.maximum(scales, np.abs(bias.astype(np.float64)) / (x_scale * BIAS_LIMIT))
+        scales = np.maximum(scales, np.abs(bias.astype(np.float64)) / (x_scale * bias_limit))
     narrow: Array = scales.astype(np.float32)
     return narrow
 

@@ -26,7 +26,7 @@ ITEM_BYTES = {
     "uint64": 8,
     "float64": 8,
 }
-KINDS = ("float32", "int8", "mixed")
+KINDS = ("float32", "int8", "int8x16", "mixed")
 SOURCE_FORMATS = ("onnx", "tflite", "torch")
 
 
