@@ -20,8 +20,8 @@ class QuantizationConfig:
     per_channel: one weight scale an output channel; otherwise one a layer.
     equalise: even out channels between neighbouring layers before ranges are taken.
     bias_correction: take the mean error that rounded weights make out of the biases.
-    int16_layers: layers of an int8 network whose results are int16, by name: they and what reads those results
-        compute in int16. Moves pass int16 on.
+    int16_layers: layers of an int8 network whose results are int16, by name; they and what reads those
+        results compute in int16, and moves pass int16 on.
     float_layers: layers that stay float32, by name.
     max_samples: calibration samples beyond these are left unread; None reads all.
     """

@@ -73,8 +73,8 @@ def quantise(
 
     Last of the front half: ranges are observed on the layers as they will run, with normalisation folded
     and maps turned. The interface stays float32 (Quantize and Dequantize at its ends), a softmax's result
-    gets scale 1/256 and zero point −128, biases are int32 at sx · sw. int16 activations are symmetric over all
-    that was seen, their softmax has scale 2^−15. A module that is quantised already is left alone.
+    gets scale 1/256 and zero point −128, biases are int32 at sx · sw. int16 activations are symmetric over
+    all that was seen, their softmax has scale 2^−15. A module that is quantised already is left alone.
     """
 
     def quantise(module: Any) -> Any:
@@ -99,9 +99,13 @@ def quantised(
     ranges: Mapping[str, Observer],
     config: QuantizationConfig,
     samples: Mapping[str, Array] | None,
+    errors: Mapping[str, Array] | None = None,
 ) -> Any:
-    """The module in integers, given what was observed. Raises UsageError for unknown names of layers."""
-    walk = _Quantiser(module, ranges, config, {})
+    """The module in integers, given what was observed. Raises UsageError for unknown names of layers.
+
+    errors: what rounded weights shift, by layer, where it was measured already (`weight_errors`).
+    """
+    walk = _Quantiser(module, ranges, config, errors or {})
     for names, kind in ((config.float_layers, "float"), (config.int16_layers, "int16")):
         unknown = [name for name in names if name not in walk.layers]
         if unknown:
@@ -110,10 +114,27 @@ def quantised(
                 f"layers: {', '.join(walk.layers)}",
             )
     once = walk.run()
-    if not config.bias_correction or not walk.rounding:
+    if errors is not None or not config.bias_correction or not walk.rounding:
         return once
-    errors = mean_errors(module, walk.rounding, samples, max_samples=config.max_samples)
-    return _Quantiser(module, ranges, config, errors).run()
+    measured = mean_errors(module, walk.rounding, samples, max_samples=config.max_samples)
+    return _Quantiser(module, ranges, config, measured).run()
+
+
+def weight_errors(
+    module: Any,
+    ranges: Mapping[str, Observer],
+    config: QuantizationConfig,
+    samples: Mapping[str, Array] | None,
+) -> dict[str, Array]:
+    """What to take off every layer's bias, for `quantised` to use again and again; none where not asked for.
+
+    Measured on the float network, so it holds whichever layers are int8, int16 or float.
+    """
+    walk = _Quantiser(module, ranges, config, {})
+    walk.run()
+    if not config.bias_correction or not walk.rounding:
+        return {}
+    return mean_errors(module, walk.rounding, samples, max_samples=config.max_samples)
 
 
 def layers(module: Any) -> tuple[str, ...]:

@@ -190,7 +190,8 @@ RULES: Mapping[type[Operation], Rule] = {
 }
 
 
-def _rule(op: Operation, t: Tensors) -> Rule:
+def rule_of(op: Operation, t: Tensors) -> Rule:
+    """The rule that gives the operation's results on these tensors."""
     rules = INT16_RULES if type(op) in INT16_RULES and touches_int16(op, t) else RULES
     return rules[type(op)]
 
@@ -227,7 +228,7 @@ class Reference:
         for name, array in zip(body.inputs, inputs):
             values[name] = _checked(tensors[name], np.asarray(array))
         for op in body.operations:
-            results = _rule(op, tensors)(op, values, tensors)
+            results = rule_of(op, tensors)(op, values, tensors)
             for name, result in zip((*op.outputs, *op.updates), results, strict=True):
                 values[name] = result
             self.variables.update({name: values[name] for name in op.updates})
