@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from lepton_targets import Target
 
 
+QUANTIZE = ("none", "int8", "int8x16")
+
+
 def compile_command(
     model: Annotated[Path, typer.Argument(help="TFLite or ONNX file.")],
     output: Annotated[
@@ -35,7 +38,10 @@ def compile_command(
     target: Annotated[
         str, typer.Option(help="Target names, separated by commas; see `lepton targets`.")
     ] = "host",
-    quantize: Annotated[str, typer.Option(help="none or int8. Float models stay float with none.")] = "none",
+    quantize: Annotated[
+        str,
+        typer.Option(help="none, int8, or int8x16 (int16 activations). Float models stay float with none."),
+    ] = "none",
     calibration: Annotated[
         Path | None, typer.Option(help="NPZ with samples of each input (or `features`), to quantise by.")
     ] = None,
@@ -48,13 +54,17 @@ def compile_command(
     bias_correction: Annotated[
         bool, typer.Option(help="Take the mean error of rounded weights out of the biases.")
     ] = True,
+    int16_layers: Annotated[
+        list[str] | None,
+        typer.Option("--int16", help="A layer of an int8 network whose result is int16; may be given again."),
+    ] = None,
     float_layers: Annotated[
         list[str] | None, typer.Option("--float", help="A layer that stays float32; may be given again.")
     ] = None,
     max_accuracy_drop: Annotated[
         float | None,
         typer.Option(
-            min=0, max=1, help="Keep layers float until accuracy on labelled calibration drops no more: 0.01."
+            min=0, max=1, help="Hold layers in int16, else float, until accuracy drops no more than: 0.01."
         ),
     ] = None,
     shape: Annotated[list[str] | None, typer.Option(help="Fix an input's shape: NAME=1,3,224,224.")] = None,
@@ -84,8 +94,9 @@ def compile_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Compile a trained network into a bundle for one or several targets."""
-    if quantize not in ("none", "int8"):
-        raise UsageError(f"--quantize is '{quantize}'; accepted: none, int8")
+    if quantize not in QUANTIZE:
+        raise UsageError(f"--quantize is '{quantize}'; accepted: {', '.join(QUANTIZE)}")
+    quantising = quantize != "none"
     if output is None and not dry_run:
         raise UsageError("no file to write", "name one with  -o MODEL.lep, or look only with  --dry-run")
     if emit not in ("bundle", "c-project"):
@@ -108,22 +119,26 @@ def compile_command(
     from lepton_compilers.quantize.config import QuantizationConfig
 
     content = read_model(model)
-    if quantize == "int8" and calibration is None and source_format(content) != "tflite":
+    if quantising and calibration is None and source_format(content) != "tflite":
         raise UsageError(
-            "--quantize int8 needs samples to measure ranges on",
+            f"--quantize {quantize} needs samples to measure ranges on",
             "give some with  --calibration samples.npz  (32 to 200 inputs, as the model will see them)",
         )
     config = QuantizationConfig(
+        activations="int16" if quantize == "int8x16" else "int8",
         observer=observer,  # type: ignore[arg-type]
         equalise=equalise,
         bias_correction=bias_correction,
+        int16_layers=tuple(int16_layers or ()),
         float_layers=tuple(float_layers or ()),
     )
-    if float_layers and quantize != "int8":
-        raise UsageError(
-            "--float names layers that stay float, but nothing is quantised", "add  --quantize int8"
-        )
-    if max_accuracy_drop is not None and (quantize != "int8" or calibration is None):
+    for flag, named in (("--float", float_layers), ("--int16", int16_layers)):
+        if named and not quantising:
+            raise UsageError(
+                f"{flag} names layers of a quantised network, but nothing is quantised",
+                "add  --quantize int8",
+            )
+    if max_accuracy_drop is not None and (not quantising or calibration is None):
         raise UsageError(
             "--max-accuracy-drop compares int8 with float on labelled samples",
             "add  --quantize int8 --calibration samples.npz  (with an array 'labels')",
@@ -136,13 +151,17 @@ def compile_command(
     if max_accuracy_drop is not None and calibration is not None:
         loaded = load_weights(weights) if weights else None
         table = _sensitivity(content, config, read_arrays(calibration), max_accuracy_drop, shapes, loaded)
-        config = dataclasses.replace(config, float_layers=(*config.float_layers, *table.float_layers))
+        config = dataclasses.replace(
+            config,
+            int16_layers=(*config.int16_layers, *table.int16_layers),
+            float_layers=(*config.float_layers, *table.float_layers),
+        )
         if not as_json:
             print(table.show())
     searched = {"sensitivity": dataclasses.asdict(table)} if table else {}
     with _progress(as_json) as report:
         arguments: dict[str, Any] = {
-            "quantization": config if quantize == "int8" else None,
+            "quantization": config if quantising else None,
             "calibration": read_arrays(calibration) if calibration else None,
             "shapes": shapes,
             "trainable": _trainable(trainable),
@@ -160,7 +179,15 @@ def compile_command(
             files = export(model, content, cpu, output, **arguments)
         else:
             class_names = _lines(labels) if labels else None
-            bundle = compile(model, names, output=output, labels=class_names, signing_key=sign, **arguments)
+            bundle = compile(
+                model,
+                names,
+                output=output,
+                labels=class_names,
+                signing_key=sign,
+                sensitivity=searched.get("sensitivity"),
+                **arguments,
+            )
     if output is None or dry_run:
         _print_plans(program, rows, passes if explain else None, as_json, searched)
         return

@@ -43,14 +43,17 @@ def compile(
     weights: Mapping[str, Array] | None = None,
     labels: Sequence[str] | None = None,
     signing_key: Path | str | None = None,
+    sensitivity: Mapping[str, Any] | None = None,
     explain: list[Any] | None = None,
     report: Report = lambda step: None,
 ) -> Bundle:
     """Compile a TFLite or ONNX model for one or several targets.
 
-    quantization: makes a float model int8 with `calibration` (arrays [n, …] by input name); an int8 model
-    is int8 anyhow. trainable: "all", "head" (the last dense layer) or parameter names: adds the functions
-    `train` and `evaluate` at `batch`. weights: parameters that replace the model's own, by source name.
+    quantization: makes a float model int8 with `calibration` (arrays [n, …] by input name); a quantised model
+    stays as it is. sensitivity: plain values that say how layers were chosen for int16 and float
+    (quantize/sensitivity.py); the bundle keeps them for its report. trainable: "all", "head" (the last dense
+    layer) or parameter names: adds the functions `train` and `evaluate` at `batch`. weights: parameters that
+    replace the model's own, by source name.
     output: where the bundle goes; without it the bundle lives in memory only as long as it is open.
     report: called with the name of each step. Raises LeptonError with what was found and what to do.
     """
@@ -95,6 +98,7 @@ def compile(
         "targets": [row.name for row in chosen],
         "quantization": dataclasses.asdict(quantization) if quantization else None,
         "calibration_sha256": arrays_sha256(calibration) if quantization and calibration else None,
+        "sensitivity": sensitivity,
         "shapes": {name: list(shape) for name, shape in shapes.items()} if shapes else None,
         "trainable": trainable if trainable is None or isinstance(trainable, str) else list(trainable),
         "batch": batch if trainable is not None else None,

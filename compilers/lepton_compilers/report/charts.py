@@ -21,7 +21,7 @@ def graph(layers: Sequence[Layer], inputs: Sequence[str]) -> str:
     parts = [_box(-1, "input", ", ".join(inputs), "real")]
     lanes: list[int] = []
     for layer in layers:
-        kind = "integer" if layer.dtype == "int8" else "real"
+        kind = "integer" if layer.dtype in ("int8", "int16") else "real"
         parts.append(_box(layer.step, layer.operation, layer.output, kind))
         for source in sorted(layer.reads, reverse=True):
             if source == layer.step - 1:

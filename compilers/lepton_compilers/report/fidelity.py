@@ -1,4 +1,4 @@
-"""Each int8 layer against the same layer of the float source, over the same examples.
+"""Each int8 or int16 layer against the same layer of the float source, over the same examples.
 
 Both programs run on the reference executor; its bytes are every target's bytes. A layer's error holds what
 the layers before it brought along: `loss_db` tells how much was lost in the layer itself.
@@ -37,7 +37,7 @@ FITTED_ON = 16
 
 @dataclass(frozen=True, slots=True)
 class LayerFidelity:
-    """What int8 made of one tensor.
+    """What int8, or int16, made of one tensor.
 
     sqnr_db: 10·log10(Σ float² / Σ (float − int8)²); None where there is no signal, or no error at all (then
     `exact`). loss_db: the poorest SQNR among the tensors it was computed from, less its own; None at the
@@ -72,6 +72,8 @@ class _Sums:
     def __init__(self, tensor: Tensor, factors: Array | None = None) -> None:
         self.factors = factors
         self.scale, self.zero_point = float(tensor.scale), tensor.zero_point
+        limits = np.iinfo(tensor.dtype)
+        self.least, self.most = int(limits.min), int(limits.max)
         self.signal = self.noise = 0.0
         self.low, self.high = math.inf, -math.inf
         self.count = self.saturated = 0
@@ -79,8 +81,8 @@ class _Sums:
 
     @property
     def ends(self) -> tuple[float, float]:
-        """Reals that −128 and 127 stand for."""
-        return self.scale * (-128 - self.zero_point), self.scale * (127 - self.zero_point)
+        """Reals that the least and the greatest integer stand for."""
+        return self.scale * (self.least - self.zero_point), self.scale * (self.most - self.zero_point)
 
     def add(self, real: Array, integers: Array) -> None:
         values = real.astype(np.float64)
@@ -104,7 +106,7 @@ class _Sums:
 
 
 def float_twins(program: Program, source: Program) -> dict[TensorId, TensorId]:
-    """int8 tensors of `infer` by name → the tensor of the float source that means the same.
+    """int8 and int16 tensors of `infer` by name → the tensor of the float source that means the same.
 
     Layers keep their names from the source model; the ends are paired through Quantize, Dequantize and the
     order of inputs and outputs. A tensor that has another shape there has no twin.
@@ -124,7 +126,7 @@ def float_twins(program: Program, source: Program) -> dict[TensorId, TensorId]:
         for name, twin in known.items()
         if name in mine
         and twin in computed
-        and program.tensors[name].dtype == "int8"
+        and program.tensors[name].dtype in ("int8", "int16")
         and program.tensors[name].quantization is not None
         and source.tensors[twin].dtype == "float32"
         and program.tensors[name].shape == source.tensors[twin].shape

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from lepton_compilers.report import charts
 from lepton_compilers.report.fidelity import LayerFidelity
 from lepton_compilers.report.judgement import Judgement
 from lepton_compilers.report.report import Report
+from lepton_compilers.report.sensitivity import sensitivity
 from lepton_compilers.report.style import STYLE
+from lepton_compilers.report.tables import bar, cell, frame, table
 from lepton_compilers.report.text import count, decibel, escaped, percent, shortened, size
 
 FULL_SCALE_DB = 60.0
@@ -28,6 +30,7 @@ def page(report: Report) -> str:
         _judgement(report.judgement),
         _layers(report),
         _ranges(report),
+        sensitivity(report.options.get("sensitivity")),
         _float_layers(report),
         _graph(report),
         _origin(report),
@@ -85,14 +88,14 @@ def _sizes(report: Report) -> str:
         for t in report.targets
     ]
     head = ("target", "code", "weights", "variables", "working memory")
-    table = _table(head, rows) if rows else "<p>The bundle holds no machine code.</p>"
+    sizes = table(head, rows) if rows else "<p>The bundle holds no machine code.</p>"
     before = ""
     if report.source_bytes is not None:
         before = (
             f'<p class="quiet">The float source is a file of {escaped(size(report.source_bytes))}; the '
             f"program's constants are {escaped(size(report.weights_bytes))}.</p>"
         )
-    return f"<h2>Sizes by target</h2>{before}{table}"
+    return f"<h2>Sizes by target</h2>{before}{sizes}"
 
 
 def _judgement(judgement: Judgement | None) -> str:
@@ -115,7 +118,7 @@ def _judgement(judgement: Judgement | None) -> str:
     area = f"<p>Area under the ROC curve: {j.roc_auc:.4f}</p>" if j.roc_auc is not None else ""
     confusions = _matrix(matrix, names) if len(matrix) <= WHOLE_MATRIX else _confusions(matrix, names)
     return (
-        f"<h2>Accuracy on {j.n:,} examples</h2>{_table(head, per_class)}"
+        f"<h2>Accuracy on {j.n:,} examples</h2>{table(head, per_class)}"
         f"<h3>Confusion</h3>{confusions}<h3>ROC</h3>{area}{curves}"
     )
 
@@ -140,7 +143,7 @@ def _matrix(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> str:
 def _confusions(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> str:
     pairs = [(n, i, j) for i, row in enumerate(matrix) for j, n in enumerate(row) if i != j and n]
     largest = sorted(pairs, key=lambda pair: (-pair[0], pair[1], pair[2]))[:20]
-    return _table(
+    return table(
         ("is", "taken for", "times"), [(_named(i, names), _named(j, names), n) for n, i, j in largest]
     )
 
@@ -154,30 +157,30 @@ def _layers(report: Report) -> str:
     for layer in report.layers:
         shape = "×".join(map(str, layer.shape))
         cells = [
-            _cell(layer.step),
-            _cell(layer.operation),
-            _cell(shortened(layer.output, LONGEST_NAME)),
+            cell(layer.step),
+            cell(layer.operation),
+            cell(shortened(layer.output, LONGEST_NAME)),
         ]
         if fidelity:
             row = fidelity.get(layer.step)
             db = row.sqnr_db if row else None
             share = 1.0 if row and row.exact else max(db or 0.0, 0.0) / FULL_SCALE_DB
-            cells.append(_bar(decibel(db, row is not None and row.exact), share))
-            cells.append(_cell(decibel(row.loss_db if row else None), "n"))
-        cells.append(_bar(count(layer.macs) if layer.macs else "", layer.macs / total))
-        cells.append(_cell(size(layer.weights_bytes) if layer.weights_bytes else ""))
-        cells.append(_cell(f"{layer.dtype} {shape}"))
+            cells.append(bar(decibel(db, row is not None and row.exact), share))
+            cells.append(cell(decibel(row.loss_db if row else None), "n"))
+        cells.append(bar(count(layer.macs) if layer.macs else "", layer.macs / total))
+        cells.append(cell(size(layer.weights_bytes) if layer.weights_bytes else ""))
+        cells.append(cell(f"{layer.dtype} {shape}"))
         rows.append(f"<tr>{''.join(cells)}</tr>")
     note = ""
     if fidelity:
         note = (
-            '<p class="quiet">Signal against quantisation noise (SQNR) of each int8 result, measured on the '
-            f"float source over {report.examples:,} examples. It holds what earlier layers lost; “lost here” "
+            '<p class="quiet">Signal against quantisation noise (SQNR) of each integer result, measured on '
+            f"the float source over {report.examples:,} examples. It holds what earlier layers lost; “lost here” "
             "is the layer's own share. A dash: the float source has no tensor of that name and shape.</p>"
         )
-    elif any(layer.dtype == "int8" for layer in report.layers):
-        note = '<p class="quiet">With --model and --data, each int8 layer is measured against float.</p>'
-    return f"<h2>Layers</h2>{note}{_frame(head, rows)}"
+    elif any(layer.dtype in ("int8", "int16") for layer in report.layers):
+        note = '<p class="quiet">With --model and --data, each integer layer is measured against float.</p>'
+    return f"<h2>Layers</h2>{note}{frame(head, rows)}"
 
 
 def _ranges(report: Report) -> str:
@@ -213,15 +216,15 @@ def _float_layers(report: Report) -> str:
     if len(report.float_layers) == len(report.layers):
         return f"<h2>What stays float</h2><p>Everything: {escaped(report.float_layers[0].reason)}.</p>"
     rows = [(row.step, row.operation, row.output, row.reason) for row in report.float_layers]
-    return f"<h2>What stays float</h2>{_table(('step', 'operation', 'result', 'why'), rows)}"
+    return f"<h2>What stays float</h2>{table(('step', 'operation', 'result', 'why'), rows)}"
 
 
 def _graph(report: Report) -> str:
     opened = ' open="open"' if len(report.layers) <= WHOLE_MATRIX else ""
     return (
         f"<details{opened}><summary><h2>Graph</h2></summary>"
-        '<p class="quiet"><span class="key integer"></span> int8 <span class="key real"></span> other types; '
-        f"names in full on hover.</p>{charts.graph(report.layers, report.inputs)}</details>"
+        '<p class="quiet"><span class="key integer"></span> int8, int16 <span class="key real"></span> other '
+        f"types; names in full on hover.</p>{charts.graph(report.layers, report.inputs)}</details>"
     )
 
 
@@ -229,29 +232,10 @@ def _origin(report: Report) -> str:
     same = {None: "", True: " (this float source)", False: " (another file than this float source)"}
     source = f"{report.source_format}{same[report.same_source]}"
     rows = [("digest", report.digest), ("compiled from", source), ("compiler", report.compiler)]
-    rows += [(f"option {name}", value) for name, value in report.options.items() if value is not None]
-    return f"<h2>Origin</h2>{_table(('', ''), rows)}"
+    options = {name: value for name, value in report.options.items() if name != "sensitivity"}
+    rows += [(f"option {name}", value) for name, value in options.items() if value is not None]
+    return f"<h2>Origin</h2>{table(('', ''), rows)}"
 
 
 def _named(number: int, names: Sequence[str]) -> str:
     return f"{number} {names[number]}" if number < len(names) else str(number)
-
-
-def _cell(value: object, kind: str = "") -> str:
-    numeric = isinstance(value, int) or (isinstance(value, str) and value.lstrip("−–")[:1].isdigit())
-    kinds = " ".join(filter(None, (kind, "n" if numeric and not kind else "")))
-    return f'<td class="{kinds}">{escaped(value)}</td>' if kinds else f"<td>{escaped(value)}</td>"
-
-
-def _bar(text: str, share: float) -> str:
-    return f'<td class="n bar" style="--share:{min(share, 1.0) * 100:.1f}%">{escaped(text)}</td>'
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    return _frame(head, [f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows])
-
-
-def _frame(head: Sequence[str], rows: Sequence[str]) -> str:
-    columns = "".join(f"<th>{escaped(name)}</th>" for name in head)
-    top = f"<thead><tr>{columns}</tr></thead>" if any(head) else ""
-    return f'<div class="scroll"><table>{top}<tbody>{"".join(rows)}</tbody></table></div>'

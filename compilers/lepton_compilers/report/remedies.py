@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from lepton_compilers.report.fidelity import LayerFidelity
 from lepton_compilers.report.judgement import Judgement
 from lepton_compilers.report.structure import FloatLayer
@@ -73,7 +75,7 @@ def _losses(fidelity: Sequence[LayerFidelity]) -> list[str]:
     ]
     lines = [
         f"'{row.output}' loses {row.loss_db:.1f} dB by itself, down to {row.sqnr_db:.1f} dB. Where accuracy "
-        f"suffers, keep it float (--float '{row.output}'), or mend its range."
+        f"suffers, hold it in int16 (--int16 '{row.output}') or float (--float), or mend its range."
         for row in sorted(lossy, key=weight)[:3]
     ]
     if fidelity and (last := fidelity[-1]).sqnr_db is not None and last.sqnr_db < POOR_DB:
@@ -111,7 +113,7 @@ def _uneven_weights(program: Program) -> list[str]:
         if not isinstance(op, Conv2d | DepthwiseConv2d | Dense) or op.multiplier is None:
             continue
         multiplier = program.tensors[op.multiplier].value
-        if multiplier is None or multiplier.min() <= 0:
+        if multiplier is None or multiplier.dtype != np.float32 or multiplier.min() <= 0:
             continue
         ratio = float(multiplier.max() / multiplier.min())
         if ratio > SCALE_RATIO:

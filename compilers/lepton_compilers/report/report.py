@@ -118,7 +118,7 @@ def build(
             )
         names = tuple(manifest.labels or ())
         judgement = judge(ranked, None if labels is None else labels[:limit], float_scores, names)
-    quantised = any(row.dtype == "int8" for row in rows)
+    quantised = any(row.dtype in ("int8", "int16") for row in rows)
     return Report(
         manifest.name,
         manifest.kind,

@@ -148,7 +148,7 @@ def _reason(op: Operation, program: Program, options: Mapping[str, Any]) -> str:
     if program.variable_ids.intersection(op.inputs):
         return "its parameters are trained on the device, and training computes in float32"
     quantization = options.get("quantization")
-    if quantization is None and not any(t.dtype == "int8" for t in program.tensors.values()):
+    if quantization is None and not any(t.dtype in ("int8", "int16") for t in program.tensors.values()):
         return "the bundle was compiled without --quantize int8"
     wanted = quantization.get("float_layers") if isinstance(quantization, Mapping) else None
     if wanted and op.outputs[0] in wanted:
