@@ -192,21 +192,30 @@ class _Quantiser:
             inside.update(chain.inside)
 
     def _choose_kinds(self) -> dict[Var, str]:
-        """int16 for layers whose result is asked for so, or that read such a result; else int8."""
+        """int16 for layers whose result is asked for so, or that read such a result; else int8.
+
+        What only moves numbers follows its source, and its readers where all are int16.
+        """
         if self.config.activations == "int16":
             return dict.fromkeys(self.ends, "int16")
         kinds: dict[Var, str] = {}
+        readers: dict[Var, list[Var]] = {}
         wide: set[Var] = set()
-        for binding in self.graph.bindings:
-            chain = self.ends.get(binding.var)
-            if chain is None:
-                continue
-            reads_wide = not wide.isdisjoint(self.graph.resolve(var) for var in operands(chain.core))
-            if str(binding.var.name) in self.config.int16_layers or (
-                reads_wide and chain.operator in SHARING_INT16
-            ):
-                wide.add(binding.var)
-            kinds[binding.var] = "int16" if reads_wide or binding.var in wide else "int8"
+        order = [b.var for b in self.graph.bindings if b.var in self.ends]
+        for var in order:
+            chain = self.ends[var]
+            sources = [self.graph.resolve(source) for source in operands(chain.core)]
+            for source in sources:
+                readers.setdefault(source, []).append(var)
+            reads_wide = not wide.isdisjoint(sources)
+            named = str(var.name) in self.config.int16_layers
+            if named or (reads_wide and chain.operator in SHARING_INT16):
+                wide.add(var)
+            kinds[var] = "int16" if reads_wide or named else "int8"
+        for var in reversed(order):
+            read_by = {kinds[reader] for reader in readers.get(var, ())}
+            if self.ends[var].operator in SHARING and read_by == {"int16"}:
+                kinds[var] = "int16"
         return kinds
 
     def _visit(self, var: Var) -> Expr:

@@ -175,8 +175,9 @@ def _layers(report: Report) -> str:
     if fidelity:
         note = (
             '<p class="quiet">Signal against quantisation noise (SQNR) of each integer result, measured on '
-            f"the float source over {report.examples:,} examples. It holds what earlier layers lost; “lost here” "
-            "is the layer's own share. A dash: the float source has no tensor of that name and shape.</p>"
+            f"the float source over {report.examples:,} examples. It holds what earlier layers lost; “lost "
+            "here” is the layer's own share. A dash: the float source has no tensor of that name and shape."
+            "</p>"
         )
     elif any(layer.dtype in ("int8", "int16") for layer in report.layers):
         note = '<p class="quiet">With --model and --data, each integer layer is measured against float.</p>'
