@@ -314,3 +314,26 @@ def streaming_network(int8: bool = True) -> bytes:
         ),
     ]
     return network(Graph([x], [y], nodes), Graph([], [], begin, "once"))
+
+
+def sequence_lstm(batch: int = 2, steps: int = 5, inputs: int = 3, units: int = 7, time_major: bool = False) -> bytes:
+    """UNIDIRECTIONAL_SEQUENCE_LSTM in float32: four gates, states that live between calls."""
+    rng = np.random.default_rng(6)
+    x = floats("x", (steps, batch, inputs) if time_major else (batch, steps, inputs))
+    y = floats("y", (*x.shape[:2], units))
+
+    def given(name: str, *shape: int) -> Spec:
+        return constant(name, (0.6 * rng.normal(size=shape)).astype(np.float32))
+
+    weights = [given(f"w{gate}", units, inputs) for gate in "ifgo"]
+    recurrent = [given(f"r{gate}", units, units) for gate in "ifgo"]
+    biases = [given(f"b{gate}", units) for gate in "ifgo"]
+    states = [Spec(name, (batch, units), np.float32, variable=True) for name in ("hidden", "cell")]
+    operands = [x, *weights, *recurrent, *[None] * 3, *biases, None, None, *states, *[None] * 4]
+    made = options(
+        s.UnidirectionalSequenceLSTMOptionsT,
+        fusedActivationFunction=s.ActivationFunctionType.TANH,
+        timeMajor=time_major,
+    )
+    kind = OPTIONS.UnidirectionalSequenceLSTMOptions
+    return network(Graph([x], [y], [Node(OPS.UNIDIRECTIONAL_SEQUENCE_LSTM, operands, [y], made, kind)]))

@@ -34,6 +34,7 @@ from lepton_compilers.importers.tflite_elementwise import ELEMENTWISE
 from lepton_compilers.importers.tflite_int16 import check_int16, dequantised_int64
 from lepton_compilers.importers.tflite_layer import Layer
 from lepton_compilers.importers.tflite_moves import MOVES
+from lepton_compilers.importers.tflite_recurrent import sequence_lstm
 from lepton_compilers.importers.tflite_refused import REFUSED
 from lepton_compilers.importers.tflite_states import STATE_OPERATORS, States
 from lepton_compilers.importers.tflite_vision import CUSTOM, VISION, Converter
@@ -60,8 +61,9 @@ TVM_CONVERTS = (
 )
 """Operators that TVM's own converters import as they should."""
 CONVERTERS: Mapping[str, Converter] = {**ELEMENTWISE, **MOVES, **VISION, "RANK": rank_of, "SHAPE": shape_of}
+RECURRENT = ("UNIDIRECTIONAL_SEQUENCE_LSTM",)
 SUPPORTED = tuple(
-    sorted({"AVERAGE_POOL_2D", *TVM_CONVERTS, *CONVERTERS, *CUSTOM, *STATE_OPERATORS, *FOLDED_ONLY})
+    sorted({"AVERAGE_POOL_2D", *TVM_CONVERTS, *CONVERTERS, *CUSTOM, *STATE_OPERATORS, *FOLDED_ONLY, *RECURRENT})
 )
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 DAMAGED = (
@@ -74,6 +76,7 @@ DAMAGED = (
     KeyError,
     ArithmeticError,
     MemoryError,
+    tvm.error.InternalError,
 )
 
 
@@ -207,6 +210,8 @@ class _Converter(OperatorConverter):  # type: ignore[misc]
         layer = Layer(self, op, self._layer(op))
         if name in STATE_OPERATORS:
             return self.states.convert(layer, name)
+        if name in RECURRENT:
+            return sequence_lstm(layer, self.states)
         known = folded(layer, name)
         if known is not None:
             return (known,)
@@ -215,6 +220,10 @@ class _Converter(OperatorConverter):  # type: ignore[misc]
             raise layer.refuse("it depends on the input's values; constants are supported")
         result = self.convert_map[name](op=op) if convert is None else convert(layer)
         return result if isinstance(result, tuple) else (result,)
+
+    def tensor_name(self, index: int) -> str:
+        """A tensor's name."""
+        return _tensor_name(self.subgraph, index)
 
     def _layer(self, op: Any) -> str:
         if op.OutputsLength() == 0:

@@ -49,6 +49,11 @@ class States:
             self.now[key] = value
         return ()
 
+    def at(self, key: str, extents: tuple[int, ...], dtype: str) -> Expr:
+        """The value at this point of a state that starts at zero."""
+        self._declare(key, extents, dtype, 0)
+        return self.now[key]
+
     def _read(self, layer: Layer) -> Expr:
         key = self._handle(layer)
         self._declare(key, layer.result_shape(), layer.result_dtype(), _zero(layer.outputs[0]))

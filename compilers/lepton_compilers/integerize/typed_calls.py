@@ -10,6 +10,7 @@ from lepton_compilers.passes.graph import Expr, Var, dtype, is_constant, number,
 from lepton_sdk.program import Quantization, TensorId
 from lepton_sdk.program.detection import Detections, TopK
 from lepton_sdk.program.operations import Table
+from lepton_sdk.program.recurrent import Lstm
 from lepton_sdk.program.vision import MirrorPad
 
 Items = Mapping[int, Var]
@@ -101,8 +102,29 @@ def _top_k(draft: Draft, var: Var, call: Expr, items: Items) -> Lowered | None:
     return Lowered((TopK(draft.tensor(x), values, indices),), (x,))
 
 
+def _lstm(draft: Draft, var: Var, call: Expr, items: Items) -> Lowered | None:
+    """Time-major, float32: weights and bias by gate in the order i, f, g, o."""
+    x, weight, recurrent, bias, *first = _arguments(call)
+    held = [draft.known(expr) for expr in (weight, recurrent, bias)]
+    if draft.known(x) is not None or any(draft.known(state) is not None for state in first):
+        return None
+    name = draft.layer(items[min(items)]) if items else draft.layer(var)
+    constants = [
+        draft.float_constant(f"{name}/{part}", what)
+        for part, what in zip(("weight", "recurrent", "bias"), held)
+        if what is not None
+    ]
+    if len(constants) != len(held):
+        return None
+    hidden, cell = (draft.tensor(state) for state in first)
+    y, c = _results(draft, var, items, name)
+    op = Lstm(draft.tensor(x), *constants, hidden, cell, None, None, None, None, y, c)
+    return Lowered((op,), (x, *first))
+
+
 TYPED_CALLS: Mapping[str, TypedRule] = {
     "lepton.detections": _detections,
+    "lepton.lstm": _lstm,
     "lepton.mirror_pad": _mirror_pad,
     "lepton.table": _table,
     "relax.topk": _top_k,

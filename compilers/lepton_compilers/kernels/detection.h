@@ -30,7 +30,7 @@ LEPTON_KERNEL void top_k_int8(uint8_t *restrict x_, uint8_t *restrict v_, uint8_
 }
 
 /* Indices in `order` from the largest value down, equals as they stood: merge sort, `spare` as long as `order`. */
-static void fall(const float *values, int32_t *order, int32_t *spare, const int n) {
+static __attribute__((unused)) void fall(const float *values, int32_t *order, int32_t *spare, const int n) {
   int32_t *from = order, *to = spare;
   for (int width = 1; width < n; width *= 2) {
     for (int start = 0; start < n; start += 2 * width) {
@@ -47,7 +47,7 @@ static void fall(const float *values, int32_t *order, int32_t *spare, const int 
     for (int i = 0; i < n; i++) order[i] = from[i];
 }
 
-static float overlap(const float *a, const float *b) {
+static __attribute__((unused)) float overlap(const float *a, const float *b) {
   const float area_a = (a[2] - a[0]) * (a[3] - a[1]), area_b = (b[2] - b[0]) * (b[3] - b[1]);
   if (!(area_a > 0 && area_b > 0)) return 0;
   const float top = LEPTON_MAX(a[0], b[0]), left = LEPTON_MAX(a[1], b[1]);
@@ -57,7 +57,7 @@ static float overlap(const float *a, const float *b) {
 }
 
 /* Winners among n boxes, best first, to the front of `order` (n places, as `spare`); returns how many. */
-static int suppress(const float *boxes, const float *scores, int32_t *order, int32_t *spare, const int n,
+static __attribute__((unused)) int suppress(const float *boxes, const float *scores, int32_t *order, int32_t *spare, const int n,
                     const int limit, const float threshold, const float iou) {
   int kept = 0, won = 0;
   for (int i = 0; i < n; i++)
@@ -73,7 +73,7 @@ static int suppress(const float *boxes, const float *scores, int32_t *order, int
   return won;
 }
 
-static void detect(const float *encoded, const float *scores, const float *anchors, float *boxes, float *classes,
+static __attribute__((unused)) void detect(const float *encoded, const float *scores, const float *anchors, float *boxes, float *classes,
                    float *best, float *count, float *decoded, float *column, int32_t *order, int32_t *spare,
                    float *held, int32_t *held_box, int32_t *sorted, const int n, const int coordinates,
                    const int columns, const int n_classes, const int max_detections, const int each,

@@ -19,6 +19,7 @@ from support.tflite_heads import (
     mobilenet_v3_block,
     post_processing_alone,
     segmentation_head,
+    sequence_lstm,
     ssd_network,
     streaming_network,
 )
@@ -126,3 +127,21 @@ def test_state_lives_between_calls_and_is_reset(quantised: bool) -> None:
     assert len({y.tobytes() for y in heard}) == len(heard)
     reference.reset()
     np.testing.assert_allclose(reference.run([frames[0]])[0], heard[0], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("time_major", [False, True])
+def test_a_sequence_lstm_keeps_its_states_as_litert_does(time_major: bool) -> None:
+    content = sequence_lstm(time_major=time_major)
+    program, oracle = program_from(content), LiteRT(content)
+    assert [variable.tensor for variable in program.variables] == ["hidden", "cell"]
+    engines, rng = (Reference(program), native(program)), np.random.default_rng(4)
+    heard = []
+    for _ in range(3):
+        x = rng.normal(size=program.tensors["x"].shape).astype(np.float32)
+        expected = oracle.run_all([x])[0]
+        for engine in engines:
+            np.testing.assert_allclose(engine.run([x])[0], expected, rtol=1e-5, atol=1e-5)
+        heard.append((x, expected))
+    engines[0].reset()
+    np.testing.assert_allclose(engines[0].run([heard[0][0]])[0], heard[0][1], rtol=1e-5, atol=1e-5)
+    assert np.abs(engines[0].run([heard[0][0]])[0] - heard[0][1]).max() > 1e-3
