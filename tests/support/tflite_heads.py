@@ -316,7 +316,9 @@ def streaming_network(int8: bool = True) -> bytes:
     return network(Graph([x], [y], nodes), Graph([], [], begin, "once"))
 
 
-def sequence_lstm(batch: int = 2, steps: int = 5, inputs: int = 3, units: int = 7, time_major: bool = False) -> bytes:
+def sequence_lstm(
+    batch: int = 2, steps: int = 5, inputs: int = 3, units: int = 7, time_major: bool = False
+) -> bytes:
     """UNIDIRECTIONAL_SEQUENCE_LSTM in float32: four gates, states that live between calls."""
     rng = np.random.default_rng(6)
     x = floats("x", (steps, batch, inputs) if time_major else (batch, steps, inputs))

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ai_edge_litert import schema_py_generated as s
 
 from support.tflite_layers import layer
-from support.tflite_network import Spec, constant, floats, options
+from support.tflite_network import Graph, Node, Spec, constant, floats, network, options
 
 Array = npt.NDArray[Any]
 OPS, OPTIONS = s.BuiltinOperator, s.BuiltinOptions
@@ -437,3 +437,56 @@ def int8_networks() -> dict[str, tuple[bytes, tuple[Array, ...]]]:
         )
         made[f"CONV_2D dilation {dilation}, groups {groups}"] = (content, (values(MAP),))
     return made
+
+
+def byte_networks() -> dict[str, tuple[bytes, tuple[Array, ...]]]:
+    """(file, inputs) of the operators between uint8 and the rest, by name."""
+    every = np.arange(256).astype(np.uint8).reshape(1, 8, 4, 8)
+    as_bytes = Spec("b", every.shape, np.uint8, (float(np.float32(0.05)),), 121)
+    signed = Spec("s", every.shape, np.int8, (float(np.float32(0.05)),), -7)
+    real = floats("f", every.shape)
+    quantize, dequantize = Form(s.QuantizeOptionsT), Form(s.DequantizeOptionsT, None, 2)
+    reals = np.linspace(-9, 9, 256).astype(np.float32).reshape(every.shape)
+    return {
+        "to int8": (_network("QUANTIZE", quantize, [as_bytes], signed), (every,)),
+        "to uint8": (_network("QUANTIZE", quantize, [signed], as_bytes), (EVERY,)),
+        "to float32": (_network("DEQUANTIZE", dequantize, [as_bytes], real), (every,)),
+        "from float32": (_network("QUANTIZE", quantize, [real], as_bytes), (reals,)),
+    }
+
+
+def computed_shape() -> tuple[bytes, tuple[Array, ...]]:
+    """What Keras writes for Flatten (shape, first extent, pack, reshape), then more that shapes decide."""
+    x = floats("x", MAP)
+    four, one, two = (Spec(n, e, np.int32) for n, e in (("s", (4,)), ("b", ()), ("t", (2,))))
+    flat, filled, total = floats("flat", (1, 192)), floats("filled", (1, 192)), floats("total", (1, 192))
+    wide, turned = floats("wide", (3, 192)), floats("turned", (3, 192))
+
+    def whole(name: str, *numbers: int) -> Spec:
+        return constant(name, np.array(numbers, np.int32))
+
+    shape = Node(
+        OPS.SHAPE, [x], [four], options(s.ShapeOptionsT, outType=s.TensorType.INT32), OPTIONS.ShapeOptions
+    )
+    strided = options(s.StridedSliceOptionsT, shrinkAxisMask=1)
+    lists = [whole("begin", 0), whole("end", 1), whole("stride", 1)]
+    first = Node(OPS.STRIDED_SLICE, [four, *lists], [one], strided, OPTIONS.StridedSliceOptions)
+    rest = constant("rest", np.array(192, np.int32))
+    pack = Node(OPS.PACK, [one, rest], [two], options(s.PackOptionsT, valuesCount=2), OPTIONS.PackOptions)
+    reshape = Node(OPS.RESHAPE, [x, two], [flat], options(s.ReshapeOptionsT), OPTIONS.ReshapeOptions)
+    value = constant("value", np.array(0.5, np.float32))
+    fill = Node(OPS.FILL, [two, value], [filled], options(s.FillOptionsT), OPTIONS.FillOptions)
+    add = Node(OPS.ADD_N, [flat, filled, flat], [total], options(s.AddNOptionsT), OPTIONS.AddNOptions)
+    extents = whole("extents", 3, 192)
+    broadcast = Node(OPS.BROADCAST_TO, [total, extents], [wide], version=2)
+    reverse = Node(
+        OPS.REVERSE_V2,
+        [wide, whole("axis", 1)],
+        [turned],
+        options(s.ReverseV2OptionsT),
+        OPTIONS.ReverseV2Options,
+    )
+    nodes = [shape, first, pack, reshape, fill, add, broadcast, reverse]
+    return network(Graph([x], [turned], nodes)), (
+        np.random.default_rng(9).normal(size=MAP).astype(np.float32),
+    )

@@ -44,6 +44,7 @@ TFLITE_LIMITS: Mapping[str, str] = {
     "TILE": "constant multiples",
     "TOPK_V2": "a constant count",
     "TRANSPOSE_CONV": "constant weights and extents",
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": "the plain cell of four gates; computed in float32",
 }
 
 

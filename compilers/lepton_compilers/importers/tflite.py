@@ -51,7 +51,6 @@ TVM_CONVERTS = (
     "DEPTHWISE_CONV_2D",
     "MAX_POOL_2D",
     "MUL",
-    "QUANTIZE",
     "RELU",
     "RELU6",
     "SQUEEZE",
@@ -63,8 +62,12 @@ TVM_CONVERTS = (
 CONVERTERS: Mapping[str, Converter] = {**ELEMENTWISE, **MOVES, **VISION, "RANK": rank_of, "SHAPE": shape_of}
 RECURRENT = ("UNIDIRECTIONAL_SEQUENCE_LSTM",)
 SUPPORTED = tuple(
-    sorted({"AVERAGE_POOL_2D", *TVM_CONVERTS, *CONVERTERS, *CUSTOM, *STATE_OPERATORS, *FOLDED_ONLY, *RECURRENT})
+    sorted(
+        {"AVERAGE_POOL_2D", *TVM_CONVERTS, *CONVERTERS, *CUSTOM, *STATE_OPERATORS, *FOLDED_ONLY, *RECURRENT}
+    )
 )
+BYTES = ("CAST", "DEQUANTIZE", "QUANTIZE", "RESHAPE")
+"""Operators that take uint8."""
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 DAMAGED = (
     struct.error,
@@ -187,6 +190,11 @@ class _Converter(OperatorConverter):  # type: ignore[misc]
             )
         for op in operators:
             code, inputs = self.get_op_code_str(op), self.get_input_tensors(op)
+            if code not in BYTES and any(t.qnn_params and _is_uint8(t) for t in inputs[:1]):
+                raise UnsupportedOperatorError(
+                    f"layer '{self._layer(op)}' ({code}) computes in uint8, TensorFlow 1's quantisation",
+                    "uint8 is supported at the model's ends; convert the model anew as int8",
+                )
             for output in self.get_output_tensors(op)[:1]:
                 check_int16(code, self._layer(op), op, inputs, output)
             if code in WEIGHTED:
@@ -295,6 +303,10 @@ class _Converter(OperatorConverter):  # type: ignore[misc]
         )
         mean = self.convert_fused_activation_function(mean, options.FusedActivationFunction())
         return self.quantize(mean, y)
+
+
+def _is_uint8(tensor: Any) -> bool:
+    return bool(tensor.tensor.Type() == tflite.TensorType.UINT8)
 
 
 def _tensor_name(subgraph: Any, index: int) -> str:

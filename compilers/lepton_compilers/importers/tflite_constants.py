@@ -42,7 +42,7 @@ def folded(layer: Layer, name: str) -> Expr | None:
             return None
         operands.append(known)
     result = FOLDS[name](layer, operands)
-    return relax.const(np.ascontiguousarray(np.asarray(result, layer.result_dtype())))
+    return relax.const(np.array(result, layer.result_dtype(), order="C"))
 
 
 def _strided_slice(layer: Layer, x: list[Array]) -> Array:

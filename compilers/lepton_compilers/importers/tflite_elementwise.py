@@ -214,6 +214,25 @@ def _fully_connected(layer: Layer) -> Expr:
     return result if wanted == [rows, out] else relax.op.reshape(result, wanted)
 
 
+def _quantize(layer: Layer) -> Expr:
+    """To a quantised type; between uint8 and int8 by a table, float32 to uint8 as arithmetic."""
+    kinds, result = layer.dtype(0), layer.result_dtype()
+    if "uint8" not in (kinds, result):
+        return layer.converter.convert_quantize(op=layer.op)
+    y_scale, y_zero = layer.result_numbers()
+    least, most = (0, 255) if result == "uint8" else (-128, 127)
+    if kinds == "float32":
+        steps = layer.emit(relax.op.multiply(layer.raw(0), number(np.float32(1) / np.float32(y_scale))))
+        whole = layer.emit(relax.op.add(layer.emit(relax.op.round(steps)), number(float(y_zero))))
+        return relax.op.astype(layer.emit(relax.op.clip(whole, least, most)), result)
+    x_scale, x_zero = layer.numbers(0)
+    places = np.arange(256) + (0 if kinds == "uint8" else -128)
+    table = np.clip(np.rint((places - x_zero) * x_scale / y_scale) + y_zero, least, most).astype(result)
+    numbers = (number(x_scale), number(x_zero, "int32"), number(y_scale), number(y_zero, "int32"))
+    arguments = (layer.raw(0), relax.const(table), *numbers)
+    return layer.typed("byte_table", arguments, (layer.shape(0), result))
+
+
 def _dequantize(layer: Layer) -> Expr:
     expr = layer.raw(0)
     if layer.dtype(0) in ("float16", "float32"):
@@ -228,6 +247,12 @@ def _dequantize(layer: Layer) -> Expr:
             extents[int(held["axis"])] = scale.size
         centred = value(expr).astype(np.float32) - np.float32(int(value(held["zero_point"])))
         return relax.const((centred * scale.reshape(extents or ())).astype(np.float32))
+    if layer.dtype(0) == "uint8":
+        step, zero = layer.numbers(0)
+        centred = layer.emit(
+            relax.op.subtract(layer.emit(relax.op.astype(expr, "float32")), number(float(zero)))
+        )
+        return relax.op.multiply(centred, number(step))
     return layer.converter.dequantize(expr, layer.inputs[0])
 
 
@@ -283,6 +308,7 @@ ELEMENTWISE: Mapping[str, Converter] = {
     "NOT_EQUAL": _compared(relax.op.not_equal),
     "POW": _two(relax.op.power),
     "PRELU": _prelu,
+    "QUANTIZE": _quantize,
     "RELU_0_TO_1": _bounded(0.0, 1.0),
     "RELU_N1_TO_1": _bounded(-1.0, 1.0),
     "ROUND": _function("ROUND", relax.op.round),

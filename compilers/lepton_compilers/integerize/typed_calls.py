@@ -11,6 +11,7 @@ from lepton_sdk.program import Quantization, TensorId
 from lepton_sdk.program.detection import Detections, TopK
 from lepton_sdk.program.operations import Table
 from lepton_sdk.program.recurrent import Lstm
+from lepton_sdk.program.uint8 import ByteTable
 from lepton_sdk.program.vision import MirrorPad
 
 Items = Mapping[int, Var]
@@ -48,6 +49,17 @@ def _table(draft: Draft, var: Var, call: Expr, items: Items) -> Lowered | None:
     held = draft.constant(f"{draft.layer(var)}/table", value(table))
     y = draft.tensor(var, Quantization((y_scale,), int(y_zero)))
     return Lowered((Table(draft.tensor(x, Quantization((x_scale,), int(x_zero))), held, y),), (x,))
+
+
+def _byte_table(draft: Draft, var: Var, call: Expr, items: Items) -> Lowered | None:
+    x, table, *numbers = _arguments(call)
+    x_scale, x_zero, y_scale, y_zero = (number(n) for n in numbers)
+    if is_constant(x):
+        return None
+    held = draft.constant(f"{draft.layer(var)}/table", value(table))
+    y = draft.tensor(var, Quantization((y_scale,), int(y_zero)))
+    op = ByteTable(draft.tensor(x, Quantization((x_scale,), int(x_zero))), held, y)
+    return Lowered((op,), (x,))
 
 
 def _mirror_pad(draft: Draft, var: Var, call: Expr, items: Items) -> Lowered | None:
@@ -109,20 +121,19 @@ def _lstm(draft: Draft, var: Var, call: Expr, items: Items) -> Lowered | None:
     if draft.known(x) is not None or any(draft.known(state) is not None for state in first):
         return None
     name = draft.layer(items[min(items)]) if items else draft.layer(var)
-    constants = [
-        draft.float_constant(f"{name}/{part}", what)
-        for part, what in zip(("weight", "recurrent", "bias"), held)
-        if what is not None
-    ]
-    if len(constants) != len(held):
+    if held[0] is None or held[1] is None or held[2] is None:
         return None
+    by_input = draft.float_constant(f"{name}/weight", held[0])
+    by_state = draft.float_constant(f"{name}/recurrent", held[1])
+    offset = draft.float_constant(f"{name}/bias", held[2])
     hidden, cell = (draft.tensor(state) for state in first)
     y, c = _results(draft, var, items, name)
-    op = Lstm(draft.tensor(x), *constants, hidden, cell, None, None, None, None, y, c)
+    op = Lstm(draft.tensor(x), by_input, by_state, offset, hidden, cell, None, None, None, None, y, c)
     return Lowered((op,), (x, *first))
 
 
 TYPED_CALLS: Mapping[str, TypedRule] = {
+    "lepton.byte_table": _byte_table,
     "lepton.detections": _detections,
     "lepton.lstm": _lstm,
     "lepton.mirror_pad": _mirror_pad,

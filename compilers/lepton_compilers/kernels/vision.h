@@ -195,6 +195,12 @@ LEPTON_KERNEL void reduce_min_int32(LEPTON_REDUCED) {
   LEPTON_FOR_REDUCED(int32_t, int32_t, INT32_MAX, LEPTON_MIN(a, v), int32_t, a)
 }
 
+/* ---- bytes without a sign ---- */
+
+LEPTON_KERNEL void table_uint8(uint8_t *x, uint8_t *restrict table, uint8_t *y, const int n) {
+  for (ptrdiff_t i = 0; i < n; i++) y[i] = table[x[i]];
+}
+
 /* ---- the first of the extremes along an axis of n: index written as `wide` ? int64 : int32 ---- */
 
 #define LEPTON_ARG(TYPE)                                                                                            \

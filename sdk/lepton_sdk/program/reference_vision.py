@@ -1,4 +1,4 @@
-"""The reference rules of the vision operations and of state. As reference.py, which looks them up."""
+"""The reference rules of the vision operations, of state and of bytes, as reference.py's."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from lepton_sdk.program.operations import Operation
 from lepton_sdk.program.rule import Array, Rule, Values
 from lepton_sdk.program.state import Assign
 from lepton_sdk.program.tensors import Tensors
+from lepton_sdk.program.uint8 import ByteTable
 from lepton_sdk.program.vision import (
     ArgMax,
     ArgMin,
@@ -118,6 +119,11 @@ def _minimum(op: Minimum, v: Values, t: Tensors) -> tuple[Array, ...]:
     return (np.minimum(v[op.a], v[op.b]),)
 
 
+def _byte_table(op: ByteTable, v: Values, t: Tensors) -> tuple[Array, ...]:
+    least = int(np.iinfo(v[op.x].dtype).min)
+    return (v[op.table][v[op.x].astype(np.int32) - least],)
+
+
 def _assign(op: Assign, v: Values, t: Tensors) -> tuple[Array, ...]:
     return (v[op.x].copy(),)
 
@@ -147,4 +153,5 @@ VISION_RULES: Mapping[type[Operation], Rule] = {
     Minimum: _minimum,
     Prelu: _prelu,
     Assign: _assign,
+    ByteTable: _byte_table,
 }

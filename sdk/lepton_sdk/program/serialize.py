@@ -24,6 +24,7 @@ from lepton_sdk.program.sequence import SEQUENCE_OPERATIONS
 from lepton_sdk.program.state import Assign
 from lepton_sdk.program.tensors import DTYPES, Clamp, Padding, Quantization, Tensor
 from lepton_sdk.program.training import TRAINING_OPERATIONS
+from lepton_sdk.program.uint8 import ByteTable
 from lepton_sdk.program.vision import VISION_OPERATIONS
 from lepton_targets.errors import BundleFormatError, LeptonError, NewerFormatError
 
@@ -41,6 +42,7 @@ OPERATIONS: Mapping[str, type[Operation]] = {
         *SEQUENCE_OPERATIONS,
         *RECURRENT_OPERATIONS,
         Assign,
+        ByteTable,
         *TRAINING_OPERATIONS,
         FloatKernel,
     )

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from ai_edge_litert import schema_py_generated as s
 
 from lepton_compilers.backends import cpu
 from lepton_compilers.front import program_from
-from lepton_compilers.importers.tflite import SUPPORTED
+from lepton_compilers.importers.tflite import RECURRENT, SUPPORTED
 from lepton_compilers.importers.tflite_constants import FOLDED_ONLY
 from lepton_compilers.importers.tflite_states import STATE_OPERATORS
 from lepton_compilers.importers.tflite_vision import CUSTOM
 from lepton_sdk.program.reference import Reference
 from lepton_targets import get_target
+from lepton_targets.errors import UnsupportedOperatorError
 from support.litert import LiteRT
 from support.native import Native
 from support.programs import Case, together
-from support.tflite_operators import float_networks, int8_networks
+from support.tflite_layers import layer
+from support.tflite_network import Spec
+from support.tflite_operators import byte_networks, computed_shape, float_networks, int8_networks
 
 Networks = Mapping[str, tuple[bytes, tuple[npt.NDArray[Any], ...]]]
 FLOAT, INT8 = float_networks(), int8_networks()
@@ -60,7 +65,31 @@ def test_int8_bytes_are_those_of_litert(name: str) -> None:
             np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("name", byte_networks())
+def test_bytes_without_a_sign_stand_at_the_ends(name: str) -> None:
+    content, inputs = byte_networks()[name]
+    program, expected = program_from(content), LiteRT(content).run_all(inputs)
+    engines = Reference(program), Native(program, cpu.lower(program, get_target("host")))
+    for engine in engines:
+        for a, b in zip(engine.run(inputs), expected, strict=True):
+            assert a.dtype == b.dtype
+            np.testing.assert_array_equal(a, b)
+
+
+def test_a_network_that_computes_in_uint8_is_refused() -> None:
+    x = Spec("x", (1, 4), np.uint8, (0.5,), 3)
+    content = layer(s.BuiltinOperator.RELU, None, 0, [x], replace(x, name="y"), 2)
+    with pytest.raises(UnsupportedOperatorError, match="computes in uint8"):
+        program_from(content)
+
+
+def test_shapes_that_are_computed_are_known_at_once() -> None:
+    content, inputs = computed_shape()
+    program, expected = program_from(content), LiteRT(content).run_all(inputs)
+    np.testing.assert_allclose(Reference(program).run(inputs)[0], expected[0], rtol=1e-6)
+
+
 def test_every_supported_operator_is_tested() -> None:
     named = {name.split()[0] for name in (*FLOAT, *INT8)}
-    others = {*ELSEWHERE, *ON_CONSTANTS, *STATE_OPERATORS, *FOLDED_ONLY, *CUSTOM}
+    others = {*ELSEWHERE, *ON_CONSTANTS, *STATE_OPERATORS, *FOLDED_ONLY, *CUSTOM, *RECURRENT}
     assert set(SUPPORTED) <= named | others

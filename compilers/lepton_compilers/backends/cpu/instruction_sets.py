@@ -18,6 +18,7 @@ from lepton_compilers.backends.cpu import (
     sequence,
     state,
     training,
+    uint8,
     vision,
 )
 from lepton_compilers.backends.cpu.blocked import BlockedKernels
@@ -48,6 +49,7 @@ EVERYWHERE: tuple[Rows, ...] = (
     sequence.LOWERINGS,
     recurrent.LOWERINGS,
     state.LOWERINGS,
+    uint8.LOWERINGS,
     training.LOWERINGS,
 )
 """The tables that end every instruction set's list."""
