@@ -21,6 +21,10 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+import fidelity  # noqa: E402
+
 from support.evaluation_data import data_root  # noqa: E402
 
 NETWORKS = {
@@ -107,8 +111,19 @@ def page(document: dict[str, Any]) -> str:
         "| network | target | first inference ms | memory MB | `.run` overhead µs | numpy alone |",
         "|---|---|---|---|---|---|",
         *(_cold_row(row) for row in document["rows"]),
+        "",
+        *_fidelity(),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _fidelity() -> list[str]:
+    """What tests/benchmarks/fidelity.py measured, where it has been run."""
+    path = ROOT / "docs" / "fidelity.json"
+    if not path.is_file():
+        return []
+    title = "## Nearness to float: SQNR of the output, share of equal classes (docs/FIDELITY.md)"
+    return [title, "", *fidelity.table(json.loads(path.read_text()))]
 
 
 def _speed_row(row: dict[str, Any]) -> str:

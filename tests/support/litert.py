@@ -42,6 +42,11 @@ class LiteRT:
         """Shape with the batch."""
         return tuple(int(n) for n in self._input["shape"])
 
+    @property
+    def quantization(self) -> tuple[tuple[float, int], tuple[float, int]]:
+        """(scale, zero point) of the input and of the output."""
+        return self._input["quantization"], self._output["quantization"]
+
     def tensors(self) -> dict[str, Array]:
         """Every tensor that the last run computed, by name. Needs `reference`."""
         found = {}
