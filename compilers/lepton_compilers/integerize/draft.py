@@ -12,12 +12,13 @@ from lepton_compilers.integerize.known import Array, Known, known
 from lepton_compilers.passes.graph import DEQUANTIZE, Expr, Graph, Var, dtype, is_constant, operator, shape
 from lepton_sdk.program import Function, Operation, Program, Quantization, Tensor, TensorId, Variable
 from lepton_sdk.program.operations import ClampTo, Concat, MaxPool2d, Pad, Reshape, Transpose
+from lepton_sdk.program.sequence import Gather, Slice
 from lepton_sdk.program.state import Assign
 from lepton_sdk.program.tensors import constant
 from lepton_sdk.program.vision import MirrorPad
 from lepton_targets.errors import BadInputError, UnsupportedOperatorError
 
-MOVES = (Reshape, Transpose, Pad, Concat, MaxPool2d, ClampTo, MirrorPad, Assign)
+MOVES = (Reshape, Transpose, Pad, Concat, MaxPool2d, ClampTo, MirrorPad, Assign, Slice, Gather)
 """Operations whose output has its input's quantisation."""
 
 
@@ -176,5 +177,5 @@ class Draft:
                 ends = (*op.inputs, *op.outputs)
                 stated = next((q for n in ends if (q := self.tensors[n].quantization) is not None), None)
                 if stated is not None and self.tensors[ends[0]].dtype in INTEGERS:
-                    for name in ends:
+                    for name in (n for n in ends if self.tensors[n].dtype in INTEGERS):
                         self._quantise(name, stated)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -83,7 +84,7 @@ def float_clamp(chain: Chain) -> Clamp | None:
 def arranged(call: Expr, weight: Known) -> Known | None:
     """Weights as operations hold them: OHWI of HWIO, HWC of depthwise HWOI, OI of IO; None for others."""
     if operator(call) == MATMUL:
-        plain = len(shape(call.args[0])) == weight.values.ndim == 2
+        plain = weight.values.ndim == 2 <= len(shape(call.args[0]))
         return weight.moved(np.transpose) if plain else None
     a = call.attrs
     layout, groups = str(a.kernel_layout), int(a.groups)
@@ -94,6 +95,21 @@ def arranged(call: Expr, weight: Known) -> Known | None:
     if layout == "HWOI" and groups == shape(call.args[0])[3] and weight.values.shape[3] == 1:
         return weight.moved(lambda w: w[..., 0])
     return None
+
+
+def dense_of_rows(draft: Draft, chain: Chain, op: Dense) -> tuple[Operation, ...]:
+    """The layer on [..., I]: what lies before the last axis is rows, by way of reshapes."""
+    x, y = draft.tensors[op.x], draft.tensors[op.y]
+    if len(x.shape) == 2:
+        return (op,)
+    name, rows = draft.layer(chain.result), math.prod(x.shape[:-1])
+    flat_x = draft.scratch(f"{name}/rows", (rows, x.shape[-1]), x.dtype, x.quantization)
+    flat_y = draft.scratch(f"{name}/products", (rows, y.shape[-1]), y.dtype, y.quantization)
+    return (
+        Reshape(op.x, flat_x),
+        dataclasses.replace(op, x=flat_x, y=flat_y),
+        Reshape(flat_y, op.y),
+    )
 
 
 def convolution(call: Expr) -> type[Conv2d] | type[DepthwiseConv2d] | type[GroupedConv2d]:
@@ -113,7 +129,7 @@ def _accumulating(draft: Draft, chain: Chain) -> Lowered | None:
     bias = draft.float_constant(f"{name}/bias", chain.bias) if chain.bias is not None else None
     held = draft.float_constant(f"{name}/weight", weight)
     if chain.operator == MATMUL:
-        return _one(Dense(x, held, bias, None, y, clamp), call.args[0])
+        return Lowered(dense_of_rows(draft, chain, Dense(x, held, bias, None, y, clamp)), (call.args[0],))
     a = call.attrs
     kind = convolution(call)
     op = kind(x, held, bias, None, y, pair(a.strides), padding(call), pair(a.dilation), clamp)

@@ -21,6 +21,7 @@ from lepton_compilers.integerize.lower_float import (
     arranged,
     concat_axis,
     convolution,
+    dense_of_rows,
     last_axis,
     move,
     pad,
@@ -81,7 +82,8 @@ def integer_bounds(chain: Chain, quantization: Quantization) -> tuple[int, int]:
     return max(low, chain.integer_low), max(min(high, chain.integer_high), max(low, chain.integer_low))
 
 
-def _clamp(chain: Chain, quantization: Quantization) -> Clamp | None:
+def int8_clamp(chain: Chain, quantization: Quantization) -> Clamp | None:
+    """The clamp of a layer's operation; None where it bounds nothing."""
     low, high = integer_bounds(chain, quantization)
     return None if (low, high) == (-128, 127) else Clamp(low, high)
 
@@ -111,9 +113,9 @@ def _accumulating(draft: Draft, chain: Chain) -> Lowered | None:
         draft.constant(f"{name}/multiplier", multiplier),
         draft.tensor(chain.result, out),
     )
-    x_tensor, clamp = draft.tensor(x, x_quantization), _clamp(chain, out)
+    x_tensor, clamp = draft.tensor(x, x_quantization), int8_clamp(chain, out)
     if chain.operator == MATMUL:
-        return Lowered((Dense(x_tensor, *held, clamp),), (x,))
+        return Lowered(dense_of_rows(draft, chain, Dense(x_tensor, *held, clamp)), (x,))
     a = call.attrs
     kind = convolution(call)
     op = kind(x_tensor, *held, pair(a.strides), padding(call), pair(a.dilation), clamp)
@@ -130,10 +132,10 @@ def _two_operands(draft: Draft, chain: Chain) -> Lowered | None:
         if what is None or what.scales is not None or what.values.size != 1 or source is None:
             continue
         if shape(source[0]) == shape(chain.result):
-            real, fixed = _reals(source[1]), float(what.real.reshape(()))
+            real, fixed = reals(source[1]), float(what.real.reshape(()))
             formula = FORMULAS[chain.operator]
             answer = formula(fixed, real) if index == 0 else formula(real, fixed)
-            return _table(draft, chain, *source, np.clip(answer, chain.low, chain.high))
+            return int8_table(draft, chain, *source, np.clip(answer, chain.low, chain.high))
     held = [_int8_operand(draft, chain, operand) for operand in arguments]
     if held[0] is None or held[1] is None:
         return None
@@ -141,7 +143,7 @@ def _two_operands(draft: Draft, chain: Chain) -> Lowered | None:
     ratios = [q.scale / out.scale for q in (a_quantization, b_quantization)]
     if chain.operator != MULTIPLY and not all(ADD_RATIO_LOW <= ratio < ADD_RATIO_HIGH for ratio in ratios):
         return None
-    op = TWO_OPERANDS[chain.operator](a, b, draft.tensor(chain.result, out), _clamp(chain, out))
+    op = TWO_OPERANDS[chain.operator](a, b, draft.tensor(chain.result, out), int8_clamp(chain, out))
     return Lowered((op,), (*a_reads, *b_reads))
 
 
@@ -173,7 +175,7 @@ def _pool(draft: Draft, chain: Chain) -> Lowered | None:
     size, stride = pair(call.attrs.pool_size), pair(call.attrs.strides)
     ends = draft.tensor(x, x_quantization), draft.tensor(chain.result, out)
     around = pool_padding(call, shape(chain.result))
-    return Lowered((kind(*ends, size, stride, around, _clamp(chain, out)),), (x,))
+    return Lowered((kind(*ends, size, stride, around, int8_clamp(chain, out)),), (x,))
 
 
 def _softmax(draft: Draft, chain: Chain) -> Lowered | None:
@@ -200,8 +202,8 @@ def _activation(draft: Draft, chain: Chain) -> Lowered | None:
     if x_quantization == out:
         held = Chain(chain.result, chain.core, None, low, high, out, chain.integer_low, chain.integer_high)
         return Lowered((ClampTo(x_tensor, y, Clamp(*integer_bounds(held, out))),), (x,))
-    real = np.clip(_reals(x_quantization), low, high)
-    return _table(draft, chain, x, x_quantization, real)
+    real = np.clip(reals(x_quantization), low, high)
+    return int8_table(draft, chain, x, x_quantization, real)
 
 
 def _requantise(draft: Draft, chain: Chain) -> Lowered | None:
@@ -209,14 +211,17 @@ def _requantise(draft: Draft, chain: Chain) -> Lowered | None:
     source = draft.dequantised_call(chain.core)
     if source is None or chain.quantization is None:
         return None
-    return _table(draft, chain, *source, _reals(source[1]))
+    return int8_table(draft, chain, *source, reals(source[1]))
 
 
-def _reals(quantization: Quantization) -> Array:
+def reals(quantization: Quantization) -> Array:
+    """The reals that −128 … 127 stand for, float64 [256]."""
     return (np.arange(-128, 128, dtype=np.float64) - quantization.zero_point) * quantization.scale
 
 
-def _table(draft: Draft, chain: Chain, x: Var, x_quantization: Quantization, real: Array) -> Lowered | None:
+def int8_table(
+    draft: Draft, chain: Chain, x: Var, x_quantization: Quantization, real: Array
+) -> Lowered | None:
     """y = table[x + 128], computed in float64 and rounded half to even."""
     out = chain.quantization
     if out is None:
@@ -254,7 +259,7 @@ def _concat(draft: Draft, chain: Chain) -> Lowered | None:
             reads.append(x)
             names.append(draft.tensor(x, quantization))
             if quantization != out:
-                table = draft.constant(f"{layer}/table", integers_of(_reals(quantization), out))
+                table = draft.constant(f"{layer}/table", integers_of(reals(quantization), out))
                 other = draft.scratch(f"{layer}/part", shape(x), "int8", out)
                 operations.append(Table(names[-1], table, other))
                 names[-1] = other

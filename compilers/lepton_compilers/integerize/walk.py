@@ -10,12 +10,14 @@ from tvm import relax
 from lepton_compilers.integerize.chain import INTEGERS, Chain, read_chain
 from lepton_compilers.integerize.draft import Draft
 from lepton_compilers.integerize.float_kernel import float_kernel
-from lepton_compilers.integerize.lower_float import FLOAT, Lowered, Rule, move
-from lepton_compilers.integerize.lower_int8 import INT8, INTEGER_MOVES
+from lepton_compilers.integerize.lower_float import Lowered, move
+from lepton_compilers.integerize.lower_int8 import INTEGER_MOVES
 from lepton_compilers.integerize.lower_int16 import INT16, other_numbers
+from lepton_compilers.integerize.lower_sequence import TAKE, pointwise_table
+from lepton_compilers.integerize.rules import FLOAT_OPERATORS, FLOAT_TABLES, INT8_TABLES, first
 from lepton_compilers.integerize.states import add_states, assignments, state_names
 from lepton_compilers.integerize.typed_calls import typed_call
-from lepton_compilers.integerize.vision import FLOAT_VISION, INT8_VISION, arg_extreme
+from lepton_compilers.integerize.vision import arg_extreme
 from lepton_compilers.passes.graph import (
     ADD,
     AVERAGE_POOL,
@@ -46,7 +48,7 @@ from lepton_targets.errors import UnsupportedOperatorError
 
 LIMITS: Mapping[str, str] = {
     CONV2D: "conv2d takes constant weights",
-    MATMUL: "matmul takes [N, I] by constant weights [I, O]",
+    MATMUL: "matmul takes operands of two axes and more",
     ADD: "add takes no trainable parameter but a layer's bias",
     SOFTMAX: "softmax runs over the last axis",
     MAX_POOL: "max_pool2d takes no dilation",
@@ -55,7 +57,7 @@ LIMITS: Mapping[str, str] = {
 }
 """What a supported operator asks of its layer, for the message where a layer does not give it."""
 
-BINARY = (ADD, SUBTRACT, MULTIPLY)
+BINARY = (ADD, SUBTRACT, MULTIPLY, TAKE)
 """Layers whose first operand may be a constant; elsewhere it is the tensor that flows."""
 
 
@@ -109,7 +111,7 @@ def integerize(module: Any) -> Program:
             f"the model has {len(unsupported)} layer{'s' if len(unsupported) > 1 else ''} with no operation",
             *reversed(unsupported),
             *(LIMITS[name] for name in refused if name in LIMITS),
-            f"layers of other forms are supported: {', '.join(sorted(_short(name) for name in FLOAT))}",
+            f"layers of other forms are supported: {', '.join(sorted(_short(name) for name in FLOAT_OPERATORS))}",
             "each with its limits: docs/operators.md",
         )
     return checked_memory(draft.program([op for step in reversed(steps) for op in step]))
@@ -117,10 +119,12 @@ def integerize(module: Any) -> Program:
 
 def _lowered(draft: Draft, var: Var) -> Lowered | None:
     chain = read_chain(draft.graph, draft.parameters, var, draft.trainable)
-    if chain is None or (chain.operator not in BINARY and _of_constants(chain.core)):
+    if chain is None:
         return None
+    if chain.operator not in BINARY and _of_constants(chain.core):
+        return _quantised_float(draft, chain) if chain.quantization is not None else None
     if dtype(var) == "float32":
-        return _first(draft, chain, FLOAT, FLOAT_VISION)
+        return first(draft, chain, FLOAT_TABLES)
     if dtype(var) not in INTEGERS:
         if chain.operator in (RESHAPE, PERMUTE):
             return move(draft, chain)
@@ -128,14 +132,11 @@ def _lowered(draft: Draft, var: Var) -> Lowered | None:
     if chain.quantization is None:
         rule = INTEGER_MOVES.get(chain.operator)
         return rule(draft, chain) if rule and dtype(chain.core.args[0]) == dtype(var) else None
-    tables = (INT8, INT8_VISION) if dtype(var) == "int8" else (INT16,)
-    return _first(draft, chain, *tables) or other_numbers(draft, chain) or _quantised_float(draft, chain)
-
-
-def _first(draft: Draft, chain: Chain, *tables: Mapping[str, Rule]) -> Lowered | None:
-    """What the first table makes of the layer that makes anything of it."""
-    rules = (table[chain.operator] for table in tables if chain.operator in table)
-    return next((lowered for rule in rules if (lowered := rule(draft, chain)) is not None), None)
+    if dtype(var) == "int8":
+        lowered = pointwise_table(draft, chain) or first(draft, chain, INT8_TABLES)
+    else:
+        lowered = first(draft, chain, (INT16,))
+    return lowered or other_numbers(draft, chain) or _quantised_float(draft, chain)
 
 
 def _of_constants(core: Any) -> bool:
@@ -149,6 +150,8 @@ def _quantised_float(draft: Draft, chain: Chain) -> Lowered | None:
     if operator(definition) != QUANTIZE or dtype(definition.args[0]) != "float32":
         return None
     source = draft.graph.resolve(definition.args[0])
+    if not is_var(source):
+        return None
     y = draft.tensor(chain.result, chain.quantization)
     return Lowered((Quantize(draft.tensor(source), y),), (source,))
 

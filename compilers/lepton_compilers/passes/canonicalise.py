@@ -28,6 +28,7 @@ from lepton_compilers.passes.graph import (
     value,
 )
 from lepton_compilers.passes.rewrite import Rewriter, rewrite
+from lepton_compilers.passes.sequence_forms import SEQUENCE_FORMS, part_of_split
 from lepton_compilers.passes.to_nhwc import permuted
 
 
@@ -41,6 +42,8 @@ def canonicalise(module: Any) -> Any:
 
 
 def _visit(rewriter: Rewriter, var: Var, old: Expr) -> Expr | None:
+    if isinstance(old, relax.TupleGetItem):
+        return part_of_split(rewriter, var, old)
     rule = RULES.get(operator(old) or "")
     return rule(rewriter, var, old) if rule else None
 
@@ -138,4 +141,5 @@ RULES: Mapping[str, Callable[[Rewriter, Var, Expr], Expr | None]] = {
     AVERAGE_POOL: _average_pool,
     "relax.mean": _pooled,
     "relax.max": _pooled,
+    **SEQUENCE_FORMS,
 }

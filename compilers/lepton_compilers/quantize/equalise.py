@@ -113,7 +113,7 @@ def _pairs(graph: Graph) -> list[tuple[Var, Chain, Var, Expr]]:
         if binding.var in inside or is_var(binding.value) or dtype(binding.var) != "float32":
             continue
         chain = read_chain(graph, {}, binding.var, keep_activations=False)
-        if chain is not None and chain.operator in WEIGHTED and is_constant(chain.core.args[1]):
+        if chain is not None and chain.operator in WEIGHTED and _has_weights(chain.core):
             layers[binding.var] = chain
         inside.update(chain.inside if chain else ())
     for chain in layers.values():
@@ -131,6 +131,12 @@ def _pairs(graph: Graph) -> list[tuple[Var, Chain, Var, Expr]]:
             second = next(b.var for b in graph.bindings if b.value.same_as(chain.core))
             found.append((source, first, second, chain.core))
     return found
+
+
+def _has_weights(call: Expr) -> bool:
+    """Whether a layer has constant weights, one matrix where it is a product."""
+    weight = call.args[1]
+    return is_constant(weight) and (operator(call) != MATMUL or value(weight).ndim == 2)
 
 
 def _is_depthwise(call: Expr) -> bool:

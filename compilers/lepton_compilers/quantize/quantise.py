@@ -11,20 +11,26 @@ import tvm
 from tvm import relax
 
 from lepton_compilers.integerize.chain import Chain, read_chain
-from lepton_compilers.integerize.lower_int8 import SOFTMAX_OUTPUT
-from lepton_compilers.integerize.lower_int16 import CURVES, UNIT_OUTPUT
+from lepton_compilers.integerize.lower_int8 import SOFTMAX_OUTPUT, integers_of
+from lepton_compilers.integerize.lower_int16 import CURVES, INT16, UNIT_OUTPUT
+from lepton_compilers.integerize.lower_sequence import STRIDED_SLICE, TAKE
+from lepton_compilers.integerize.pointwise import Pointwise, read_pointwise
+from lepton_compilers.integerize.rules import INT8_OPERATORS
 from lepton_compilers.passes.graph import (
+    ADD,
     AVERAGE_POOL,
     CLIP,
     CONV2D,
     MATMUL,
     MAX_POOL,
+    MULTIPLY,
     PAD,
     PERMUTE,
     QUANTIZE,
     RELU,
     RESHAPE,
     SOFTMAX,
+    SUBTRACT,
     Expr,
     Graph,
     Var,
@@ -34,6 +40,7 @@ from lepton_compilers.passes.graph import (
     is_var,
     operands,
     operator,
+    shape,
     value,
 )
 from lepton_compilers.passes.record import Pass
@@ -47,6 +54,7 @@ from lepton_compilers.quantize.scales import (
     BIAS_LIMIT,
     WIDE_BIAS_LIMIT,
     activation_quantization,
+    array_quantization,
     quantised_weight,
     symmetric_quantization,
     weight_scales,
@@ -57,11 +65,13 @@ from lepton_targets.errors import UsageError, nearest
 Array = npt.NDArray[Any]
 
 WEIGHTED = (CONV2D, MATMUL)
-SHARING = (MAX_POOL, RESHAPE, PERMUTE, PAD, RELU, CLIP)
+SHARING = (MAX_POOL, RESHAPE, PERMUTE, PAD, RELU, CLIP, STRIDED_SLICE, TAKE)
 """Layers whose result lies in their input's range: they keep its numbers, so that bytes can move."""
 SHARING_INT16 = (*SHARING, AVERAGE_POOL)
 """int16 has steps to spare for a mean in its input's numbers."""
 UNIT_RESULTS = (SOFTMAX, *CURVES)
+TWO_OPERANDS = (ADD, SUBTRACT, MULTIPLY)
+"""Layers that may take an array of constants, which then gets numbers of its own."""
 
 
 def quantise(
@@ -166,6 +176,7 @@ class _Quantiser:
         self.real: set[Var] = set(self.graph.parameters)
         self.rounding: dict[str, tuple[Expr, Array]] = {}
         self.ends: dict[Var, Chain] = {}
+        self.functions: dict[Var, Pointwise] = {}
         self._find_layers()
         self.kinds = self._choose_kinds()
 
@@ -188,6 +199,10 @@ class _Quantiser:
             chain = read_chain(self.graph, {}, at, keep_activations=False)
             if chain is None:
                 continue
+            function = read_pointwise(self.graph, at)
+            if function is not None and not function.plain:
+                chain = Chain(at, self.graph.definition(at), inside=function.inside)
+                self.functions[at] = function
             self.ends[at] = chain
             inside.update(chain.inside)
 
@@ -223,15 +238,23 @@ class _Quantiser:
         if chain is None:
             # Inside a layer: its end emits everything; nothing may read this form.
             return self.rewriter.mapped(self.graph.definition(var))
-        name = str(var.name)
-        if name in self.config.float_layers:
+        name, kind = str(var.name), self.kinds[var]
+        if not isinstance(chain.core, tvm.ir.Call):
+            self.real.add(var)
+            return self.rewriter.mapped(self.graph.definition(var))
+        stays_float = name in self.config.float_layers or not self._has_form(var, chain, kind)
+        function = self.functions.get(var)
+        if function is not None and (len(function.calls) > 1 or kind == "int8"):
+            return self._function(function, name, None if stays_float else kind)
+        if stays_float:
             self.real.add(var)
             return self._bounded(
                 chain, self._float_core(chain, [self._real(a) for a in chain.core.args], name), name
             )
-        kind = self.kinds[var]
         quantization = self._quantization(var, chain, kind)
         arguments = [self._operand(a, kind) for a in chain.core.args]
+        if chain.operator in TWO_OPERANDS and kind == "int8":
+            arguments = [self._constant_operand(a, f"{name}/operand{i}") for i, a in enumerate(arguments)]
         core = self._bounded(chain, self._core(chain, arguments, name, kind), name)
         self._hold(var, kind, core, quantization, name)
         return self._dequantised(var, kind)
@@ -241,6 +264,39 @@ class _Quantiser:
         scale, zero = _numbers(quantization)
         quantised = relax.op.quantize(data, scale, zero, axis=0, out_dtype=kind)
         self.held[var, kind] = (self.rewriter.emit(quantised, name), quantization)
+
+    def _has_form(self, var: Var, chain: Chain, kind: str) -> bool:
+        """Whether integerize can make integers of the layer; one that it can't is best left float whole."""
+        if kind == "int16":
+            return chain.operator in INT16 and (var not in self.functions or chain.operator in CURVES)
+        if chain.operator == MATMUL:
+            second = chain.core.args[1]
+            return len(shape(second)) == 2 if is_constant(second) else not is_constant(chain.core.args[0])
+        return var in self.functions or chain.operator in INT8_OPERATORS
+
+    def _function(self, function: Pointwise, name: str, kind: str | None) -> Expr:
+        """Every call of a row of functions between one dequantize and one quantize; None: all in float."""
+        source, result = function.source, function.result
+        held = {source: self._operand(source, kind) if kind else self._real(source)}
+        for var, call in function.calls:
+            operands = [held[self.graph.resolve(a)] if is_var(a) else a for a in call.args]
+            core = tvm.ir.Call(call.op, operands, call.attrs, call.ty_args)
+            held[var] = self.rewriter.emit(core, f"{name}/function")
+        if kind is None:
+            self.real.add(result)
+            return held[result]
+        self._hold(result, kind, held[result], self._observed(result, kind), name)
+        return self._dequantised(result, kind)
+
+    def _constant_operand(self, operand: Expr, name: str) -> Expr:
+        """An array of constants as int8 over its own range; a single number stays as it is."""
+        if not is_constant(operand) or value(operand).size == 1:
+            return operand
+        array = value(operand)
+        quantization = array_quantization(array)
+        scale, zero = _numbers(quantization)
+        numbers = relax.const(integers_of(array.astype(np.float64), quantization))
+        return self.rewriter.emit(relax.op.dequantize(numbers, scale, zero, axis=0), name)
 
     def _bounded(self, chain: Chain, core: Expr, name: str) -> Expr:
         if not chain.bounded:
@@ -307,6 +363,8 @@ class _Quantiser:
             return UNIT_OUTPUT
         if chain.operator == SOFTMAX:
             return SOFTMAX_OUTPUT
+        if chain.operator == TAKE and is_constant(chain.core.args[0]):
+            return array_quantization(value(chain.core.args[0]))
         if chain.operator in (SHARING if kind == "int8" else SHARING_INT16):
             source = self.graph.resolve(chain.core.args[0])
             if source in self.real or self._native(source) is not None:

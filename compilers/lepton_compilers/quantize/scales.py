@@ -34,6 +34,11 @@ def symmetric_quantization(low: float, high: float) -> Quantization:
     return Quantization((float(scale),))
 
 
+def array_quantization(array: Array) -> Quantization:
+    """The same over everything that an array of constants holds."""
+    return activation_quantization(min(float(array.min()), 0.0), max(float(array.max()), 0.0))
+
+
 def weight_scales(
     weight: Array, bias: Array | None, x_scale: float, per_channel: bool, bias_limit: float = BIAS_LIMIT
 ) -> Array:

@@ -147,16 +147,26 @@ def test_a_layer_without_an_int8_form_stays_float_between_conversions() -> None:
     rng = np.random.default_rng(0)
     nodes = [
         helper.make_node("Conv", ["x", "w"], ["c"], name="conv"),
-        helper.make_node("Add", ["c", "map"], ["a"], name="position"),
+        helper.make_node("MatMul", ["mix", "c"], ["m"], name="mix"),
+        helper.make_node("MatMul", ["mix", "m"], ["a"], name="again"),
         helper.make_node("Conv", ["a", "w2"], ["y"], name="last"),
     ]
-    weights = {"w": normal(rng, 4, 3, 1, 1), "map": normal(rng, 1, 4, 8, 8), "w2": normal(rng, 2, 4, 1, 1)}
+    weights = {"w": normal(rng, 4, 3, 1, 1), "mix": normal(rng, 8, 8), "w2": normal(rng, 2, 4, 1, 1)}
     content = network(nodes, [1, 3, 8, 8], [1, 2, 8, 8], weights)
     x = samples(16, 3, 8)
     program = program_from(content, quantization=INT8, calibration={"x": x})
     kinds = [type(op).__name__ for op in program.function().operations]
     assert [k for k in kinds if k != "Transpose"] == [
-        *["Quantize", "Conv2d", "Dequantize", "Add", "Quantize", "Conv2d", "Dequantize"]
+        *[
+            "Quantize",
+            "Conv2d",
+            "Dequantize",
+            "FloatKernel",
+            "FloatKernel",
+            "Quantize",
+            "Conv2d",
+            "Dequantize",
+        ]
     ]
     reference = Reference(program)
     for sample in x[:4]:

@@ -1,0 +1,237 @@
+"""Layers of sequence models → operations: one row an operator in SEQUENCE_FLOAT and in SEQUENCE_INT8."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from lepton_compilers.integerize.chain import Chain
+from lepton_compilers.integerize.draft import Draft
+from lepton_compilers.integerize.known import Known
+from lepton_compilers.integerize.lower_float import Lowered, Rule, float_clamp
+from lepton_compilers.integerize.lower_int8 import int8_clamp, int8_table, integers_of, reals
+from lepton_compilers.integerize.pointwise import UNARY, parameter, read_pointwise
+from lepton_compilers.passes.graph import MATMUL, Expr, Var, dtype, integers, is_constant, operator, shape
+from lepton_sdk.program import TensorId
+from lepton_sdk.program.sequence import LAYER_NORM_LIMIT, Gather, LayerNorm, MatMul, Slice, Unary
+
+LAYER_NORM = "relax.nn.layer_norm"
+RMS_NORM = "relax.nn.rms_norm"
+STRIDED_SLICE = "relax.strided_slice"
+TAKE = "relax.take"
+
+
+# MatMul
+
+
+def _float_matmul(draft: Draft, chain: Chain) -> Lowered | None:
+    a, b = chain.core.args[:2]
+    if min(len(shape(a)), len(shape(b))) < 2 or chain.bias is not None:
+        return None
+    names: list[TensorId] = []
+    reads: list[Var] = []
+    for operand in (a, b):
+        what = draft.known(operand)
+        if what is None:
+            names.append(draft.tensor(operand))
+            reads.append(operand)
+        elif what.parameter is None:
+            names.append(draft.float_constant(f"{draft.layer(chain.result)}/operand", what))
+        else:
+            return None
+    op = MatMul(names[0], names[1], draft.tensor(chain.result), clamp=float_clamp(chain))
+    return Lowered((op,), tuple(reads))
+
+
+def _int8_matmul(draft: Draft, chain: Chain) -> Lowered | None:
+    out, held = chain.quantization, [draft.dequantised(a) for a in chain.core.args[:2]]
+    if out is None or held[0] is None or held[1] is None or chain.bias is not None:
+        return None
+    (a, a_quantization), (b, b_quantization) = held[0], held[1]
+    if min(len(shape(a)), len(shape(b))) < 2:
+        return None
+    ends = [max(127 - q.zero_point, q.zero_point + 128) for q in (a_quantization, b_quantization)]
+    if shape(a)[-1] * ends[0] * ends[1] >= 2**31:
+        return None
+    names = draft.tensor(a, a_quantization), draft.tensor(b, b_quantization), draft.tensor(chain.result, out)
+    return Lowered((MatMul(*names, clamp=int8_clamp(chain, out)),), (a, b))
+
+
+# LayerNorm
+
+
+def _norm(chain: Chain) -> tuple[int, float, bool] | None:
+    """How many of the last axes are normalised, epsilon, whether the mean is taken out; None for others."""
+    call, rank = chain.core, len(shape(chain.result))
+    axes = sorted(a % rank for a in integers(call.attrs.axes))
+    if axes != list(range(rank - len(axes), rank)):
+        return None
+    return len(axes), float(call.attrs.epsilon), chain.operator == LAYER_NORM
+
+
+def _affine(draft: Draft, chain: Chain) -> tuple[Known, Known | None] | None:
+    """Gain and offset; None where the network computes them."""
+    call = chain.core
+    gain = draft.known(call.args[1])
+    offset = draft.known(call.args[2]) if len(call.args) > 2 else None
+    if gain is None or (len(call.args) > 2 and offset is None):
+        return None
+    return gain, offset
+
+
+def _float_layer_norm(draft: Draft, chain: Chain) -> Lowered | None:
+    form, affine = _norm(chain), _affine(draft, chain)
+    if form is None or affine is None:
+        return None
+    name, (gain, offset) = draft.layer(chain.result), affine
+    x = chain.core.args[0]
+    held = draft.float_constant(f"{name}/gain", gain)
+    shift = None if offset is None else draft.float_constant(f"{name}/offset", offset)
+    op = LayerNorm(draft.tensor(x), held, shift, draft.tensor(chain.result), *form[1:])
+    return Lowered((op,), (x,))
+
+
+def _int8_layer_norm(draft: Draft, chain: Chain) -> Lowered | None:
+    form, affine, out = _norm(chain), _affine(draft, chain), chain.quantization
+    source = draft.dequantised(chain.core.args[0])
+    if form is None or affine is None or out is None or source is None or not _whole(chain):
+        return None
+    (x, quantization), (gain, offset) = source, affine
+    if gain.values.size > LAYER_NORM_LIMIT:
+        return None
+    name = draft.layer(chain.result)
+    held = draft.constant(f"{name}/gain", (gain.real / out.scale).astype(np.float32))
+    shift = None
+    if offset is not None:
+        shift = draft.constant(f"{name}/offset", (offset.real / out.scale).astype(np.float32))
+    op = LayerNorm(draft.tensor(x, quantization), held, shift, draft.tensor(chain.result, out), *form[1:])
+    return Lowered((op,), (x,))
+
+
+def _whole(chain: Chain) -> bool:
+    """Whether the result spans int8: the operation has no clamp."""
+    return (chain.integer_low, chain.integer_high) == (-128, 127)
+
+
+# Functions
+
+
+def _unary(draft: Draft, chain: Chain) -> Lowered | None:
+    x = chain.core.args[0]
+    op = Unary(draft.tensor(x), draft.tensor(chain.result), UNARY[chain.operator], parameter(chain.core))
+    return Lowered((op,), (x,))
+
+
+def pointwise_table(draft: Draft, chain: Chain) -> Lowered | None:
+    """quantize(f(dequantize(x))) is one table, whatever row of layers f is."""
+    out, quantize = chain.quantization, draft.graph.definition(chain.result)
+    if operator(quantize) == "relax.clip":
+        quantize = draft.graph.definition(quantize.args[0])
+    if out is None or operator(quantize) != "relax.quantize":
+        return None
+    function = read_pointwise(draft.graph, quantize.args[0])
+    source = None if function is None else draft.dequantised(function.source)
+    if function is None or source is None or function.plain:
+        return None
+    real = function.of(draft.graph, reals(source[1]))
+    # Where f is not defined, what calibration never saw, zero stands.
+    return int8_table(draft, chain, *source, np.nan_to_num(real, nan=0.0))
+
+
+# Slices and rows of tables
+
+
+def _slice(x: Expr, y: Expr, call: Expr) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """First place and step along every axis of x."""
+    begin, step = [0] * len(shape(x)), [1] * len(shape(x))
+    given = [[int(n.value) for n in part.fields] for part in call.args[1:]]
+    axes, first = given[0], given[1]
+    strides = given[3] if len(given) > 3 else [1] * len(axes)
+    for axis, place, by in zip(axes, first, strides):
+        axis %= len(begin)
+        extent = shape(x)[axis]
+        place = place + extent if place < 0 else place
+        begin[axis], step[axis] = min(max(place, 0), extent - 1), by
+    return tuple(begin), tuple(step)
+
+
+def _float_slice(draft: Draft, chain: Chain) -> Lowered | None:
+    x = chain.core.args[0]
+    where = _slice(x, chain.result, chain.core)
+    return Lowered((Slice(draft.tensor(x), draft.tensor(chain.result), *where),), (x,))
+
+
+def _int8_slice(draft: Draft, chain: Chain) -> Lowered | None:
+    out, source = chain.quantization, draft.dequantised(chain.core.args[0])
+    if out is None or source is None or source[1] != out or not _whole(chain):
+        return None
+    where = _slice(source[0], chain.result, chain.core)
+    return Lowered(
+        (Slice(draft.tensor(source[0], out), draft.tensor(chain.result, out), *where),), (source[0],)
+    )
+
+
+def _indices(draft: Draft, chain: Chain) -> tuple[TensorId, tuple[Var, ...]] | None:
+    indices = chain.core.args[1]
+    if is_constant(indices):
+        what = draft.known(indices)
+        return (
+            None
+            if what is None
+            else (draft.constant(f"{draft.layer(chain.result)}/indices", what.values), ())
+        )
+    if dtype(indices) not in ("int32", "int64"):
+        return None
+    return draft.tensor(indices), (indices,)
+
+
+def _axis(call: Expr) -> int:
+    return 0 if call.attrs.axis is None else int(call.attrs.axis) % len(shape(call.args[0]))
+
+
+def _float_gather(draft: Draft, chain: Chain) -> Lowered | None:
+    x, indices = chain.core.args[0], _indices(draft, chain)
+    if indices is None:
+        return None
+    what = draft.known(x)
+    if what is not None:
+        name, reads = draft.float_constant(f"{draft.layer(chain.result)}/table", what), indices[1]
+    else:
+        name, reads = draft.tensor(x), (x, *indices[1])
+    return Lowered((Gather(name, indices[0], draft.tensor(chain.result), _axis(chain.core)),), reads)
+
+
+def _int8_gather(draft: Draft, chain: Chain) -> Lowered | None:
+    """A constant table is held in the result's own numbers."""
+    out, x = chain.quantization, chain.core.args[0]
+    what, source = draft.known(x), draft.dequantised(x)
+    if out is None or not _whole(chain) or (what is None and (source is None or source[1] != out)):
+        return None
+    indices = _indices(draft, chain)
+    if indices is None:
+        return None
+    if what is not None:
+        numbers = integers_of(what.real, out)
+        name, reads = draft.constant(f"{draft.layer(chain.result)}/table", numbers, out), indices[1]
+    else:
+        assert source is not None
+        name, reads = draft.tensor(source[0], out), (source[0], *indices[1])
+    return Lowered((Gather(name, indices[0], draft.tensor(chain.result, out), _axis(chain.core)),), reads)
+
+
+SEQUENCE_FLOAT: Mapping[str, Rule] = {
+    MATMUL: _float_matmul,
+    LAYER_NORM: _float_layer_norm,
+    RMS_NORM: _float_layer_norm,
+    **dict.fromkeys(UNARY, _unary),
+    STRIDED_SLICE: _float_slice,
+    TAKE: _float_gather,
+}
+SEQUENCE_INT8: Mapping[str, Rule] = {
+    MATMUL: _int8_matmul,
+    LAYER_NORM: _int8_layer_norm,
+    RMS_NORM: _int8_layer_norm,
+    STRIDED_SLICE: _int8_slice,
+    TAKE: _int8_gather,
+}
