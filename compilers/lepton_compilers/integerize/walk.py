@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tvm import relax
@@ -111,7 +111,7 @@ def integerize(module: Any) -> Program:
             f"the model has {len(unsupported)} layer{'s' if len(unsupported) > 1 else ''} with no operation",
             *reversed(unsupported),
             *(LIMITS[name] for name in refused if name in LIMITS),
-            f"layers of other forms are supported: {', '.join(sorted(_short(name) for name in FLOAT_OPERATORS))}",
+            f"layers of other forms are supported: {_names(FLOAT_OPERATORS)}",
             "each with its limits: docs/operators.md",
         )
     return checked_memory(draft.program([op for step in reversed(steps) for op in step]))
@@ -163,5 +163,5 @@ def _reason(core: Any) -> str:
     return described(core) + of + (f" in {groups} groups" if groups > 1 else "")
 
 
-def _short(name: str) -> str:
-    return name.removeprefix("relax.").removeprefix("nn.")
+def _names(operators: Iterable[str]) -> str:
+    return ", ".join(sorted({name.removeprefix("relax.").removeprefix("nn.") for name in operators}))
