@@ -67,8 +67,8 @@ def integerize(module: Any) -> Program:
     What is quantised on all sides becomes int8 or int16 operations, what is not becomes float32 ones between
     Dequantize and Quantize. Parameters that `main` takes beyond its inputs become trainable variables, and
     activations then stay operations of their own; state becomes other variables (states.py). Raises
-    UnsupportedOperatorError with every layer that
-    has no operation, BadInputError for weights the arithmetic can't take and for more than memory holds.
+    UnsupportedOperatorError with every layer that has no operation, BadInputError for weights the arithmetic
+    can't take and for more than memory holds.
     """
     main = module["main"]
     graph = Graph(main)

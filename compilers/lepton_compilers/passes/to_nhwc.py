@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,14 @@ from lepton_compilers.passes.graph import (
     CLIP,
     CONCAT,
     CONV2D,
+    CONV2D_TRANSPOSE,
     DEQUANTIZE,
     MAX_POOL,
     MULTIPLY,
     PAD,
     QUANTIZE,
     RELU,
+    RESIZE,
     SUBTRACT,
     Expr,
     Var,
@@ -35,8 +38,13 @@ from lepton_compilers.passes.graph import (
 from lepton_compilers.passes.rewrite import Rewriter, rewrite
 
 TO_NHWC, TO_NCHW = (0, 2, 3, 1), (0, 3, 1, 2)
-REDUCTIONS = ("relax.mean", "relax.max")
-TWO_OPERANDS = (ADD, SUBTRACT, MULTIPLY)
+REDUCTIONS: Mapping[str, Callable[..., Expr]] = {
+    "relax.mean": relax.op.mean,
+    "relax.max": relax.op.max,
+    "relax.min": relax.op.min,
+    "relax.sum": relax.op.sum,
+}
+TWO_OPERANDS = (ADD, SUBTRACT, MULTIPLY, "relax.maximum", "relax.minimum")
 ELEMENTWISE = (RELU, CLIP, *TWO_OPERANDS, QUANTIZE, DEQUANTIZE)
 
 
@@ -105,6 +113,33 @@ def _turned(rewriter: Rewriter, turned: dict[Var, Expr], var: Var, old: Expr) ->
             data_layout="NHWC",
             kernel_layout=layout,
         )
+    if name == CONV2D_TRANSPOSE and (str(old.attrs.data_layout), str(old.attrs.kernel_layout)) == ("NCHW", "IOHW"):
+        a = old.attrs
+        return relax.op.nn.conv2d_transpose(
+            nhwc(old.args[0]),
+            rewriter.mapped(old.args[1]),
+            strides=integers(a.strides),
+            padding=integers(a.padding),
+            output_padding=integers(a.output_padding),
+            dilation=integers(a.dilation),
+            groups=int(a.groups),
+            data_layout="NHWC",
+            kernel_layout="IOHW",
+        )
+    if name == RESIZE and str(old.attrs.layout) == "NCHW":
+        a = old.attrs
+        return relax.op.image.resize2d(
+            nhwc(old.args[0]),
+            list(shape(var)[2:]),
+            roi=[float(n) for n in a.roi],
+            layout="NHWC",
+            method=str(a.method),
+            coordinate_transformation_mode=str(a.coordinate_transformation_mode),
+            rounding_method=str(a.rounding_method),
+            cubic_alpha=float(a.cubic_alpha),
+            cubic_exclude=int(a.cubic_exclude),
+            extrapolation_value=float(a.extrapolation_value),
+        )
     if name in (MAX_POOL, AVERAGE_POOL) and str(old.attrs.layout) == "NCHW":
         a = old.attrs
         pool = relax.op.nn.max_pool2d if name == MAX_POOL else relax.op.nn.avg_pool2d
@@ -122,8 +157,7 @@ def _turned(rewriter: Rewriter, turned: dict[Var, Expr], var: Var, old: Expr) ->
     if not follows or not dtype(var):
         return None
     if name in REDUCTIONS and sorted(integers(old.attrs.axis)) in ([2, 3], [-2, -1]):
-        reduce = relax.op.mean if name == "relax.mean" else relax.op.max
-        return reduce(nhwc(old.args[0]), axis=[1, 2], keepdims=bool(old.attrs.keepdims))
+        return REDUCTIONS[name](nhwc(old.args[0]), axis=[1, 2], keepdims=bool(old.attrs.keepdims))
     if len(shape(var)) != 4:
         return None
     if name == PAD:

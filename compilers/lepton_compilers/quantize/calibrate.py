@@ -11,6 +11,7 @@ import tvm
 from tvm import relax
 
 from lepton_compilers.passes.graph import SOFTMAX, Graph, Var, bindings, dtype, is_var, operator, shape
+from lepton_compilers.passes.runnable import runnable
 from lepton_compilers.quantize.observers import MinMax, Observer, SoftmaxInput
 from lepton_compilers.quiet import quiet
 from lepton_sdk.bundle import TensorSpec
@@ -62,7 +63,7 @@ def calibrate(
 def compiled(module: Any) -> Callable[[list[Array]], list[Array]]:
     """A float module as a function from its inputs to a list of its results; `main` returns a tuple."""
     with quiet():
-        machine = relax.VirtualMachine(relax.build(module, "llvm"), tvm.cpu())
+        machine = relax.VirtualMachine(relax.build(runnable(module), "llvm"), tvm.cpu())
     main = machine["main"]
     return lambda arrays: [result.numpy() for result in main(*map(tvm.runtime.tensor, arrays))]
 

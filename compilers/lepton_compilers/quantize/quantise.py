@@ -21,6 +21,7 @@ from lepton_compilers.passes.graph import (
     AVERAGE_POOL,
     CLIP,
     CONV2D,
+    CONV2D_TRANSPOSE,
     MATMUL,
     MAX_POOL,
     MULTIPLY,
@@ -29,6 +30,7 @@ from lepton_compilers.passes.graph import (
     QUANTIZE,
     RELU,
     RESHAPE,
+    RESIZE,
     SOFTMAX,
     SUBTRACT,
     Expr,
@@ -64,8 +66,20 @@ from lepton_targets.errors import UsageError, nearest
 
 Array = npt.NDArray[Any]
 
-WEIGHTED = (CONV2D, MATMUL)
-SHARING = (MAX_POOL, RESHAPE, PERMUTE, PAD, RELU, CLIP, STRIDED_SLICE, TAKE)
+WEIGHTED = (CONV2D, CONV2D_TRANSPOSE, MATMUL)
+SHARING = (
+    MAX_POOL,
+    RESHAPE,
+    PERMUTE,
+    PAD,
+    RELU,
+    CLIP,
+    STRIDED_SLICE,
+    TAKE,
+    RESIZE,
+    "relax.max",
+    "relax.min",
+)
 """Layers whose result lies in their input's range: they keep its numbers, so that bytes can move."""
 SHARING_INT16 = (*SHARING, AVERAGE_POOL)
 """int16 has steps to spare for a mean in its input's numbers."""
@@ -324,21 +338,22 @@ class _Quantiser:
         weighted = chain.operator in WEIGHTED and is_constant(call.args[1])
         if not weighted or (source, kind) not in self.held:
             return self._float_core(chain, arguments, name)
-        # Output channels are the last axis of HWIO and of a matrix, and of depthwise HWOI once I = 1 is off.
-        weight = value(call.args[1])
+        # Output channels are the last axis of HWIO and of a matrix, and of depthwise HWOI once I = 1 is off;
+        # the second of a transposed convolution's IOHW.
+        weight, axis = value(call.args[1]), 1 if chain.operator == CONV2D_TRANSPOSE else -1
         flat = weight[..., 0] if _is_depthwise(call) else weight
-        rows = np.moveaxis(flat, -1, 0)
+        rows = np.moveaxis(flat, axis, 0)
         x_scale = self.held[source, kind][1].scale
         limit = WIDE_BIAS_LIMIT if kind == "int16" else BIAS_LIMIT
         scales = weight_scales(rows, bias, x_scale, self.config.per_channel, limit)
         integers = quantised_weight(rows, scales)
         spread = scales.astype(np.float64).reshape(-1, *([1] * (rows.ndim - 1)))
-        added = np.moveaxis(integers * spread - rows, 0, -1).astype(np.float32)
+        added = np.moveaxis(integers * spread - rows, 0, axis).astype(np.float32)
         self.rounding[name] = call, added.reshape(weight.shape)
         if name in self.errors:
             bias = (0.0 if bias is None else bias) - self.errors[name]
-        numbers = np.moveaxis(integers, 0, -1)
-        held = self._dequantised_constant(numbers, scales, f"{name}/weight")
+        numbers = np.moveaxis(integers, 0, axis)
+        held = self._dequantised_constant(numbers, scales, f"{name}/weight", axis)
         if _is_depthwise(call):
             held = self.rewriter.emit(relax.op.reshape(held, list(weight.shape)), f"{name}/weight")
         layer = tvm.ir.Call(call.op, [arguments[0], held], call.attrs, call.ty_args)
@@ -352,11 +367,11 @@ class _Quantiser:
         offset = self._dequantised_constant(steps, accumulator, f"{name}/bias")
         return self.rewriter.emit(relax.op.add(layer, offset), f"{name}/sum")
 
-    def _dequantised_constant(self, numbers: Array, scales: Array, name: str) -> Expr:
-        """Integers that stand for reals, one scale a channel along the last axis."""
+    def _dequantised_constant(self, numbers: Array, scales: Array, name: str, axis: int = -1) -> Expr:
+        """Integers that stand for reals, one scale a channel along the axis."""
         constant, zero = relax.const(np.ascontiguousarray(numbers)), relax.const(0, "int32")
-        axis = numbers.ndim - 1
-        return self.rewriter.emit(relax.op.dequantize(constant, relax.const(scales), zero, axis=axis), name)
+        at = axis % numbers.ndim
+        return self.rewriter.emit(relax.op.dequantize(constant, relax.const(scales), zero, axis=at), name)
 
     def _quantization(self, var: Var, chain: Chain, kind: str) -> Quantization:
         if kind == "int16" and chain.operator in UNIT_RESULTS:
