@@ -11,7 +11,7 @@ from lepton_compilers.passes.rewrite import Rewriter, rewrite
 
 
 def runnable(module: Any) -> Any:
-    """Transposed convolutions of NHWC maps as those of NCHW maps between two permutes: TVM lowers no others."""
+    """Transposed convolutions of NHWC maps on NCHW ones between two permutes: TVM lowers no others."""
     return rewrite(module, _visit)
 
 

@@ -113,7 +113,10 @@ def _turned(rewriter: Rewriter, turned: dict[Var, Expr], var: Var, old: Expr) ->
             data_layout="NHWC",
             kernel_layout=layout,
         )
-    if name == CONV2D_TRANSPOSE and (str(old.attrs.data_layout), str(old.attrs.kernel_layout)) == ("NCHW", "IOHW"):
+    if name == CONV2D_TRANSPOSE and (str(old.attrs.data_layout), str(old.attrs.kernel_layout)) == (
+        "NCHW",
+        "IOHW",
+    ):
         a = old.attrs
         return relax.op.nn.conv2d_transpose(
             nhwc(old.args[0]),
@@ -124,7 +127,7 @@ def _turned(rewriter: Rewriter, turned: dict[Var, Expr], var: Var, old: Expr) ->
             dilation=integers(a.dilation),
             groups=int(a.groups),
             data_layout="NHWC",
-            kernel_layout="IOHW",
+            kernel_layout=str(a.kernel_layout),
         )
     if name == RESIZE and str(old.attrs.layout) == "NCHW":
         a = old.attrs
@@ -156,7 +159,7 @@ def _turned(rewriter: Rewriter, turned: dict[Var, Expr], var: Var, old: Expr) ->
     follows = any(rewriter.graph.resolve(a) in turned for a in operands(old))
     if not follows or not dtype(var):
         return None
-    if name in REDUCTIONS and sorted(integers(old.attrs.axis)) in ([2, 3], [-2, -1]):
+    if name is not None and name in REDUCTIONS and sorted(integers(old.attrs.axis)) in ([2, 3], [-2, -1]):
         return REDUCTIONS[name](nhwc(old.args[0]), axis=[1, 2], keepdims=bool(old.attrs.keepdims))
     if len(shape(var)) != 4:
         return None
