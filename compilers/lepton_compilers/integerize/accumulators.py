@@ -76,12 +76,32 @@ def check_wide_weights(layer: str, weight: Array, bias: Array | None) -> None:
 
 
 def _refuse_least(layer: str, rows: Array) -> None:
-    if (rows == -128).any():
-        channel = int(np.argwhere((rows == -128).any(axis=1))[0, 0])
+    found = (rows == -128).any(axis=1)
+    if found.any():
         raise BadInputError(
-            f"layer '{layer}', channel {channel}: a weight is −128; weights lie in −127 … 127",
-            "quantise with symmetric narrow-range weights, as the TFLite specification asks",
+            f"layer '{layer}', channel {int(found.argmax())}: a weight is −128; weights lie in −127 … 127 "
+            f"({int(found.sum())} of {len(found)} channels have such weights, not all of their numbers even)",
+            "export with narrow-range weights: narrow_range=True in TensorFlow, quant_min=-127 in PyTorch",
+            "or compile the float model with  --quantize int8",
         )
+
+
+def halved_channels(weight: Array, bias: Array | None, scales: Array) -> tuple[Array, Array | None, Array]:
+    """Channels with a weight of −128 whose weights and bias are all even, as halves at twice the scale.
+
+    weight: int8 [C, …]; bias: [C] in steps of the accumulator; scales: float32 [C]. Exact: the accumulator
+    is half as large and its multiplier twice, both by a power of two, so each product keeps its bits. What
+    can't be halved stays, for `check_weights` to refuse (docs/decisions/020).
+    """
+    rows = weight.reshape(weight.shape[0], -1)
+    even = (rows % 2 == 0).all(axis=1) & (True if bias is None else bias % 2 == 0)
+    halved = (rows == -128).any(axis=1) & even
+    if not halved.any():
+        return weight, bias, scales
+    divisor = np.where(halved, 2, 1)
+    narrow = (weight // divisor.reshape(-1, *[1] * (weight.ndim - 1))).astype(np.int8)
+    offset = None if bias is None else (bias // divisor).astype(bias.dtype)
+    return narrow, offset, scales * divisor.astype(scales.dtype)
 
 
 def check_weights(layer: str, weight: Array, bias: Array | None, x: Quantization) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from lepton_compilers.integerize.accumulators import check_wide_weights, int64_bias
+from lepton_compilers.integerize.accumulators import check_wide_weights, halved_channels, int64_bias
 from lepton_compilers.integerize.chain import INTEGERS, Chain, activation_bounds, full_range
 from lepton_compilers.integerize.draft import Draft
 from lepton_compilers.integerize.known import Known
@@ -107,15 +107,16 @@ def _accumulating(draft: Draft, chain: Chain) -> Lowered | None:
     if scales is None:
         return None
     name, sx = draft.layer(chain.result), np.float64(x_quantization.scale)
-    accumulator = sx * scales.astype(np.float64)
-    bias = int64_bias(name, chain.bias, accumulator)
-    check_wide_weights(name, np.moveaxis(weight.values, axis, 0), bias)
-    reals = accumulator / np.float64(out.scale)
+    bias = int64_bias(name, chain.bias, sx * scales.astype(np.float64))
+    rows, bias, scales = halved_channels(np.moveaxis(weight.values, axis, 0), bias, scales)
+    check_wide_weights(name, rows, bias)
+    reals = sx * scales.astype(np.float64) / np.float64(out.scale)
     if not (reals < 2.0**7).all():
         return None
     multiplier = int16.dense_multiplier if chain.operator == MATMUL else int16.requantise_multiplier
+    per_channel = Quantization(tuple(map(float, scales)), 0, axis)
     held = (
-        draft.constant(f"{name}/weight", weight.values, Quantization(tuple(map(float, scales)), 0, axis)),
+        draft.constant(f"{name}/weight", np.moveaxis(rows, 0, axis), per_channel),
         draft.constant(f"{name}/bias", bias) if bias is not None else None,
         draft.constant(f"{name}/multiplier", multiplier(reals)),
         draft.tensor(chain.result, out),
@@ -247,39 +248,52 @@ def _concat(draft: Draft, chain: Chain) -> Lowered | None:
         what, source = draft.known(part), draft.dequantised(part, "int16")
         if what is not None:
             names.append(draft.constant(f"{layer}/part", _numbers(what, out.scale), out))
-        elif source is None or not _symmetric(source[1]):
+            continue
+        held = None if source is None else _in_numbers(draft, layer, *source, out)
+        if source is None or held is None:
             return None
-        else:
-            x, quantization = source
-            reads.append(x)
-            names.append(draft.tensor(x, quantization))
-            if quantization != out:
-                other = draft.scratch(f"{layer}/part", shape(x), "int16", out)
-                operations.append(Requantize(names[-1], other))
-                names[-1] = other
+        reads.append(source[0])
+        names.append(held[0])
+        operations += held[1]
     joined = Concat(tuple(names), draft.tensor(chain.result, out), concat_axis(whole))
     return Lowered((*operations, joined), tuple(reads))
 
 
+def _in_numbers(
+    draft: Draft, layer: str, x: Var, given: Quantization, out: Quantization
+) -> tuple[TensorId, tuple[Operation, ...]] | None:
+    """A tensor in the numbers of `out`: itself, or requantised; None where the factor is too large."""
+    if not _symmetric(given, out) or not int16.fits(int16.requantise_factor(given.scale, out.scale), 16):
+        return None
+    name = draft.tensor(x, given)
+    if given == out:
+        return name, ()
+    other = draft.scratch(f"{layer}/part", shape(x), "int16", out)
+    return other, (Requantize(name, other),)
+
+
 def _moved(draft: Draft, chain: Chain) -> Lowered | None:
-    """dequantize → move → quantize at one quantisation moves the elements."""
+    """dequantize → move → quantize moves the elements, in the result's numbers."""
     call, out = chain.core, chain.quantization
     source = draft.dequantised(call.args[0], "int16")
     plain = (chain.integer_low, chain.integer_high) == full_range("int16")
-    if out is None or source is None or source[1] != out or not plain:
+    if out is None or source is None or not plain:
         return None
-    x, y = draft.tensor(source[0], out), draft.tensor(chain.result, out)
+    if chain.operator == PAD and str(call.attrs.pad_mode) != "constant":
+        return None
+    held = _in_numbers(draft, draft.layer(chain.result), *source, out)
+    if held is None:
+        return None
+    (x, steps), y = held, draft.tensor(chain.result, out)
     op: Operation
     if chain.operator == RESHAPE:
         op = Reshape(x, y)
     elif chain.operator == PERMUTE:
         op = Transpose(x, y, permute_axes(call))
-    elif str(call.attrs.pad_mode) != "constant":
-        return None
     else:
         fill = np.rint(float(call.attrs.pad_value) / out.scale)
         op = pad(call, x, y, int(np.clip(fill, int16.LOW, int16.HIGH)))
-    return Lowered((op,), (source[0],))
+    return Lowered((*steps, op), (source[0],))
 
 
 def other_numbers(draft: Draft, chain: Chain) -> Lowered | None:

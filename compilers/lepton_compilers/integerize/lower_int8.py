@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from lepton_compilers.integerize.accumulators import check_weights, int32_bias
+from lepton_compilers.integerize.accumulators import check_weights, halved_channels, int32_bias
 from lepton_compilers.integerize.chain import Chain, activation_bounds, full_range
 from lepton_compilers.integerize.draft import Draft
 from lepton_compilers.integerize.known import Array
@@ -102,13 +102,14 @@ def _accumulating(draft: Draft, chain: Chain) -> Lowered | None:
         return None
     name, (x, x_quantization) = draft.layer(chain.result), source
     bias = int32_bias(name, chain.bias, np.float32(x_quantization.scale) * scales)
-    check_weights(name, np.moveaxis(weight.values, axis, 0), bias, x_quantization)
+    rows, bias, scales = halved_channels(np.moveaxis(weight.values, axis, 0), bias, scales)
+    check_weights(name, rows, bias, x_quantization)
     multiplier = arithmetic.requantise_multiplier(x_quantization.scale, scales, out.scale)
     per_channel = Quantization(tuple(float(s) for s in scales), 0, axis)
     accumulator = np.float32(x_quantization.scale) * scales
     bias_scales = Quantization(tuple(float(s) for s in accumulator), 0, 0)
     held = (
-        draft.constant(f"{name}/weight", weight.values, per_channel),
+        draft.constant(f"{name}/weight", np.moveaxis(rows, 0, axis), per_channel),
         draft.constant(f"{name}/bias", bias, bias_scales) if bias is not None else None,
         draft.constant(f"{name}/multiplier", multiplier),
         draft.tensor(chain.result, out),
@@ -164,18 +165,22 @@ def _int8_operand(
 
 
 def _pool(draft: Draft, chain: Chain) -> Lowered | None:
+    """A mean rounds into the result's numbers; a maximum keeps its input's and goes through a table after."""
     call, out = chain.core, chain.quantization
     source = draft.dequantised(call.args[0])
     if out is None or source is None or not is_nhwc_pool(call):
         return None
-    x, x_quantization = source
-    if chain.operator == MAX_POOL and x_quantization != out:
-        return None
+    x, given = source
     kind = MaxPool2d if chain.operator == MAX_POOL else AveragePool2d
-    size, stride = pair(call.attrs.pool_size), pair(call.attrs.strides)
-    ends = draft.tensor(x, x_quantization), draft.tensor(chain.result, out)
-    around = pool_padding(call, shape(chain.result))
-    return Lowered((kind(*ends, size, stride, around, int8_clamp(chain, out)),), (x,))
+    window = pair(call.attrs.pool_size), pair(call.attrs.strides), pool_padding(call, shape(chain.result))
+    x_tensor, y = draft.tensor(x, given), draft.tensor(chain.result, out)
+    if kind is AveragePool2d or given == out:
+        return Lowered((kind(x_tensor, y, *window, int8_clamp(chain, out)),), (x,))
+    layer = draft.layer(chain.result)
+    largest = draft.scratch(f"{layer}/pool", shape(chain.result), "int8", given)
+    numbers = integers_of(reals(given), out, *integer_bounds(chain, out))
+    table = Table(largest, draft.constant(f"{layer}/table", numbers), y)
+    return Lowered((kind(x_tensor, largest, *window), table), (x,))
 
 
 def _softmax(draft: Draft, chain: Chain) -> Lowered | None:
@@ -255,38 +260,46 @@ def _concat(draft: Draft, chain: Chain) -> Lowered | None:
         elif source is None:
             return None
         else:
-            x, quantization = source
-            reads.append(x)
-            names.append(draft.tensor(x, quantization))
-            if quantization != out:
-                table = draft.constant(f"{layer}/table", integers_of(reals(quantization), out))
-                other = draft.scratch(f"{layer}/part", shape(x), "int8", out)
-                operations.append(Table(names[-1], table, other))
-                names[-1] = other
+            reads.append(source[0])
+            name, steps = _in_numbers(draft, layer, *source, out)
+            names.append(name)
+            operations += steps
     joined = Concat(tuple(names), draft.tensor(chain.result, out), concat_axis(whole))
     return Lowered((*operations, joined), tuple(reads))
 
 
+def _in_numbers(
+    draft: Draft, layer: str, x: Var, given: Quantization, out: Quantization
+) -> tuple[TensorId, tuple[Operation, ...]]:
+    """A tensor in the numbers of `out`: itself, or what a table makes of it."""
+    name = draft.tensor(x, given)
+    if given == out:
+        return name, ()
+    table = draft.constant(f"{layer}/table", integers_of(reals(given), out))
+    other = draft.scratch(f"{layer}/part", shape(x), "int8", out)
+    return other, (Table(name, table, other),)
+
+
 def _moved(draft: Draft, chain: Chain) -> Lowered | None:
-    """dequantize → move → quantize at one quantisation moves the bytes."""
+    """dequantize → move → quantize moves the bytes, of the result's numbers."""
     call, out = chain.core, chain.quantization
     source = draft.dequantised(call.args[0])
     plain = (chain.integer_low, chain.integer_high) == (-128, 127)
-    if out is None or source is None or source[1] != out or not plain:
+    if out is None or source is None or not plain:
         return None
-    x, y = draft.tensor(source[0], out), draft.tensor(chain.result, out)
+    if chain.operator == PAD and str(call.attrs.pad_mode) != "constant":
+        return None
+    x, steps = _in_numbers(draft, draft.layer(chain.result), *source, out)
+    y = draft.tensor(chain.result, out)
     op: Operation
     if chain.operator == RESHAPE:
         op = Reshape(x, y)
     elif chain.operator == PERMUTE:
         op = Transpose(x, y, permute_axes(call))
     else:
-        real = float(call.attrs.pad_value)
-        fill = int(np.clip(np.rint(real / out.scale) + out.zero_point, -128, 127))
-        if str(call.attrs.pad_mode) != "constant":
-            return None
-        op = pad(call, x, y, fill)
-    return Lowered((op,), (source[0],))
+        fill = np.rint(float(call.attrs.pad_value) / out.scale) + out.zero_point
+        op = pad(call, x, y, int(np.clip(fill, -128, 127)))
+    return Lowered((*steps, op), (source[0],))
 
 
 def _integer_clip(draft: Draft, chain: Chain) -> Lowered | None:
