@@ -31,7 +31,7 @@ QUANTIZE = ("none", "int8", "int8x16")
 
 
 def compile_command(
-    model: Annotated[Path, typer.Argument(help="TFLite or ONNX file.")],
+    model: Annotated[Path, typer.Argument(help="TFLite, ONNX or PyTorch (.pt2) file.")],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Bundle to write, or folder of a C project.")
     ] = None,
@@ -113,12 +113,13 @@ def compile_command(
         from lepton_sdk.bundle.signing import load_signing_key
 
         load_signing_key(sign)
-    import_tvm_alone()
-    from lepton_compilers.compilation import build_program, chosen_targets, compile
     from lepton_compilers.importers.source import read_model, source_format
-    from lepton_compilers.quantize.config import QuantizationConfig
 
     content = read_model(model)
+    import_tvm(source_format(content))
+    from lepton_compilers.compilation import build_program, chosen_targets, compile
+    from lepton_compilers.quantize.config import QuantizationConfig
+
     if quantising and calibration is None and source_format(content) != "tflite":
         raise UsageError(
             f"--quantize {quantize} needs samples to measure ranges on",
@@ -319,17 +320,21 @@ class _progress:
             self._status.stop()
 
 
-def import_tvm_alone() -> None:
-    """Import TVM without PyTorch, which its FFI loads where it is installed: seconds for nothing here."""
-    if "torch" in sys.modules:
-        return
-    sys.modules["torch"] = None  # type: ignore[assignment]
+def import_tvm(source_format: str) -> None:
+    """Import TVM, and PyTorch beside it for PyTorch's models alone.
+
+    TVM's FFI loads PyTorch where it is installed: seconds for nothing with a model of another format.
+    """
+    alone = source_format != "torch" and "torch" not in sys.modules
+    if alone:
+        sys.modules["torch"] = None  # type: ignore[assignment]
     try:
         import tvm  # noqa: F401
     except ImportError as error:
         raise MissingExtraError("lepton compile", "compile", str(error)) from error
     finally:
-        del sys.modules["torch"]
+        if alone:
+            del sys.modules["torch"]
 
 
 def _lines(path: Path) -> list[str]:

@@ -20,6 +20,8 @@ from lepton_targets import Target, available_target
 from lepton_targets.errors import BadInputError, UsageError, nearest
 
 if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+
     from lepton_compilers.quantize.config import QuantizationConfig
     from lepton_sdk.bundle import Bundle
 
@@ -31,7 +33,7 @@ TRAINING_BATCH = 16
 
 
 def compile(
-    model: Path | str,
+    model: Path | str | ExportedProgram,
     target: str | Sequence[str] = "host",
     *,
     output: Path | str | None = None,
@@ -47,8 +49,9 @@ def compile(
     explain: list[Any] | None = None,
     report: Report = lambda step: None,
 ) -> Bundle:
-    """Compile a TFLite or ONNX model for one or several targets.
+    """Compile a model for one or several targets.
 
+    model: a TFLite, ONNX or .pt2 file, or PyTorch's ExportedProgram.
     quantization: makes a float model int8 with `calibration` (arrays [n, …] by input name); a quantised model
     stays as it is. sensitivity: plain values that say how layers were chosen for int16 and float
     (quantize/sensitivity.py); the bundle keeps them for its report. trainable: "all", "head" (the last dense
@@ -57,7 +60,7 @@ def compile(
     output: where the bundle goes; without it the bundle lives in memory only as long as it is open.
     report: called with the name of each step. Raises LeptonError with what was found and what to do.
     """
-    path, chosen = Path(model), chosen_targets(target)
+    path, chosen = Path(model) if isinstance(model, str | Path) else None, chosen_targets(target)
     # What can't be written or signed in the end is told before the work.
     if output is not None:
         check_output(output, path, signing_key)
@@ -65,7 +68,7 @@ def compile(
         from lepton_sdk.bundle.signing import load_signing_key
 
         load_signing_key(signing_key)
-    content = read_model(path)
+    content = read_model(model)
 
     from lepton_compilers.backends import backend_for
     from lepton_compilers.golden import golden_vectors
@@ -111,7 +114,7 @@ def compile(
             program,
             artifacts,
             vectors,
-            name=path.stem,
+            name=path.stem if path else "model",
             source=ModelSource(source_format(content), hashlib.sha256(content).hexdigest()),
             options=options,
             labels=tuple(labels) if labels else None,

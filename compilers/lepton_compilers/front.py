@@ -14,13 +14,15 @@ from lepton_sdk.program import Program
 from lepton_targets.errors import UsageError
 
 if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+
     from lepton_compilers.quantize.config import QuantizationConfig
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 
 def program_from(
-    model: Path | str | bytes,
+    model: Path | str | bytes | ExportedProgram,
     *,
     quantization: QuantizationConfig | None = None,
     calibration: Arrays | None = None,
@@ -30,7 +32,7 @@ def program_from(
     explain: list[PassRecord] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Program:
-    """The Program of a TFLite or ONNX model, with one function, `infer`.
+    """The Program of a TFLite, ONNX or PyTorch model, with one function, `infer`.
 
     quantization: makes a float model int8, with ranges from `calibration` (arrays [n, …] by input name;
     a model that is int8 already stays as it is). shapes: of inputs the file leaves open. trainable: float

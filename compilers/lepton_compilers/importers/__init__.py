@@ -3,6 +3,9 @@
 source.py     which format the bytes are, by their content; the one entry, `import_model`
 tflite.py     TFLite (int8, float, dynamic range), with cures for three faults of TVM's importer
 onnx.py       ONNX networks, float or between QuantizeLinear and DequantizeLinear
+torch.py      PyTorch's exported programs; pt2_archive.py: their files, read without running anything in them
+  exported_shapes.py   open extents fixed        torch_operators.py   which operators are taken
+  torch_layers.py      their conversion          torch_windows.py, torch_quantized.py   parts of it
 shape_arithmetic.py    what ONNX exporters compute from shapes, computed once the inputs' are fixed
 explicit_padding.py    auto_pad as widths in numbers
 naming.py     the layer's name for the results that TVM leaves unnamed

@@ -46,6 +46,17 @@ TFLITE_LIMITS: Mapping[str, str] = {
     "TRANSPOSE_CONV": "constant weights and extents",
     "UNIDIRECTIONAL_SEQUENCE_LSTM": "the plain cell of four gates; computed in float32",
 }
+TORCH_LIMITS: Mapping[str, str] = {
+    "adaptive_max_pool2d": "extents that the output's divide",
+    "avg_pool2d": "no divisor_override",
+    "dequantize_per_channel": "constants of int8, uint8 or int32",
+    "dequantize_per_tensor": "int8, uint8, int32; fixed scales",
+    "pad": "no cutting off by widths below zero",
+    "quantize_per_channel": "constants",
+    "quantize_per_tensor": "int8, uint8; fixed scales",
+    "upsample_bilinear2d": "not antialiased; factors that give whole extents",
+    "upsample_nearest2d": "factors that give whole extents",
+}
 
 
 def listed(operators: Iterable[str], limits: Mapping[str, str]) -> str:

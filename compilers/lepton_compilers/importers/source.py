@@ -4,33 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
+from lepton_compilers.importers.pt2_archive import ZIP_MAGIC
 from lepton_compilers.peak import checked_size
 from lepton_targets.errors import BadInputError
 
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+
 TFLITE_IDENTIFIER = b"TFL3"
+ACCEPTED = "accepted: a TFLite file, an ONNX file, or a .pt2 file of torch.export.save"
 
 
-def read_model(model: Path | str | bytes) -> bytes:
-    """The bytes of a model file. BadInputError when it can't be read or is empty."""
+def read_model(model: Path | str | bytes | ExportedProgram) -> bytes:
+    """The bytes of a model file; those that PyTorch would write of an ExportedProgram.
+
+    Raises BadInputError when it can't be read, is empty, or is no model at all.
+    """
     if isinstance(model, bytes):
         content = model
+    elif not isinstance(model, str | Path):
+        from lepton_compilers.importers.torch import saved
+
+        content = saved(model)
     else:
         try:
             content = Path(model).read_bytes()
         except OSError as error:
             raise BadInputError(f"cannot read the model {model}: {error.strerror}") from error
     if not content:
-        raise BadInputError("the model is empty", "accepted: a TFLite or an ONNX file")
+        raise BadInputError("the model is empty", ACCEPTED)
     return content
 
 
 def source_format(content: bytes) -> str:
-    """`tflite` or `onnx`, by the content: a TFLite file says so itself, whatever else is tried as ONNX."""
-    return "tflite" if content[4:8] == TFLITE_IDENTIFIER else "onnx"
+    """`tflite`, `torch` or `onnx`, by the content.
+
+    A TFLite file says what it is, PyTorch's are zip files, and whatever else is tried as ONNX.
+    """
+    if content[4:8] == TFLITE_IDENTIFIER:
+        return "tflite"
+    return "torch" if content.startswith(ZIP_MAGIC) else "onnx"
 
 
 def import_model(
@@ -40,11 +57,11 @@ def import_model(
     trainable: bool = False,
     weights: Mapping[str, npt.NDArray[Any]] | None = None,
 ) -> Any:
-    """The Relax module of a TFLite or ONNX model.
+    """The Relax module of a TFLite, ONNX or PyTorch model.
 
-    shapes: input shapes by name, for ONNX inputs whose file leaves them open. weights: arrays that replace
-    the model's parameters, by their source names, in the source's shapes. trainable: float parameters
-    become inputs of `main`. Raises BadInputError and UnsupportedOperatorError.
+    shapes: input shapes by name, for inputs that an ONNX or PyTorch file leaves open. weights: arrays that
+    replace the model's parameters, by their source names, in the source's shapes. trainable: float
+    parameters become inputs of `main`. Raises BadInputError and UnsupportedOperatorError.
     """
     if source_format(content) == "tflite":
         from lepton_compilers.importers.tflite import import_tflite
@@ -53,7 +70,13 @@ def import_model(
             import_tflite(content, shapes=shapes or {}, trainable=trainable, weights=weights or {})
         )
     if content[:6] == b"LEPTON":
-        raise BadInputError("this is a Lepton bundle, already compiled", "accepted: a TFLite or an ONNX file")
+        raise BadInputError("this is a Lepton bundle, already compiled", ACCEPTED)
+    if source_format(content) == "torch":
+        from lepton_compilers.importers.torch import import_torch
+
+        return _checked(
+            import_torch(content, shapes=shapes or {}, trainable=trainable, weights=weights or {})
+        )
     from lepton_compilers.importers.onnx import import_onnx
 
     return _checked(import_onnx(content, shapes=shapes or {}, trainable=trainable, weights=weights or {}))

@@ -15,6 +15,7 @@ from lepton_compilers.passes.check_layers import check_layers
 from lepton_compilers.passes.fold_batch_norm import fold_batch_norm
 from lepton_compilers.passes.fold_constants import fold_constants
 from lepton_compilers.passes.graph import bindings, described
+from lepton_compilers.passes.normalise_negative_indices import normalise_negative_indices
 from lepton_compilers.passes.record import Pass, PassRecord
 from lepton_compilers.passes.to_nhwc import to_nhwc
 from lepton_compilers.quantize.config import QuantizationConfig
@@ -31,7 +32,14 @@ def front_half(
     There is no pass for dead code (every rewrite leaves it behind) and none that gives each use its own
     dequantize: integerize reads through shared ones.
     """
-    tidy: tuple[Pass, ...] = (fold_constants, fold_batch_norm, to_nhwc, canonicalise, absorb_flatten)
+    tidy: tuple[Pass, ...] = (
+        normalise_negative_indices,
+        fold_constants,
+        fold_batch_norm,
+        to_nhwc,
+        canonicalise,
+        absorb_flatten,
+    )
     if config is None:
         return tidy
     return (*tidy, check_layers, quantise(config, calibration, progress))

@@ -42,7 +42,7 @@ class Rewriter:
 
     def emit(self, expr: Expr, name: str = "") -> Expr:
         """Bind a new expression; constants and variables need no binding."""
-        return expr if is_var(expr) or is_constant(expr) else self.builder.emit(expr, name_hint=name)
+        return expr if is_var(expr) or is_constant(expr) else bind(self.builder, expr, name)
 
     def run(self, visit: Visitor, parameters: Sequence[Var] | None = None, results: Any = None) -> Any:
         """The rewritten module.
@@ -83,6 +83,16 @@ class Rewriter:
                 output = outputs[0] if len(outputs) == 1 else relax.Tuple(list(outputs))
                 output = self.builder.emit_output(output)
             self.builder.emit_func_output(output)
+
+
+def bind(builder: Any, expr: Expr, name: str) -> Var:
+    """Bind an expression in a dataflow block. TVM's own emit writes the dots of a module's path otherwise."""
+    if "." not in name:
+        return builder.emit(expr, name_hint=name)
+    value = builder.normalize(expr)
+    var = relax.DataflowVar(name, value.ty)
+    builder.emit_normalized(relax.VarBinding(var, value))
+    return var
 
 
 def rewrite(module: Any, visit: Visitor) -> Any:

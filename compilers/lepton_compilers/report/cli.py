@@ -82,15 +82,15 @@ def report(
 
 
 def _source(bundle: Bundle, model: Path, weights: Path | None, shapes: Any) -> FloatSource:
-    from lepton_compilers.cli import import_tvm_alone, named_shape
+    from lepton_compilers.cli import import_tvm, named_shape
+    from lepton_compilers.importers.source import read_model, source_format
     from lepton_compilers.report.report import FloatSource
     from lepton_sdk.source_parameters import load
 
-    import_tvm_alone()
-    from lepton_compilers.compilation import build_program
-    from lepton_compilers.importers.source import read_model
-
     content = read_model(model)
+    import_tvm(source_format(content))
+    from lepton_compilers.compilation import build_program
+
     recorded = bundle.manifest.provenance.options.get("shapes") or {}
     fixed = {name: tuple(extents) for name, extents in recorded.items()} | dict(map(named_shape, shapes))
     program = build_program(content, shapes=fixed or None, weights=load(weights) if weights else None)

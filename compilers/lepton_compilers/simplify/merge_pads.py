@@ -18,7 +18,8 @@ def merge_pads(program: Program) -> Program:
     """Convolutions read what was padded; a Pad that something else reads as well stays for that."""
     made = producers(program)
     operations = [
-        _merged(op, made.get(op.inputs[0]), program.tensors) for op in program.function().operations
+        _merged(op, made.get(op.inputs[0]) if op.inputs else None, program.tensors)
+        for op in program.function().operations
     ]
     if tuple(operations) == program.function().operations:
         return program

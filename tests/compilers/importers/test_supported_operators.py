@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from lepton_compilers.importers import onnx, tflite
-from lepton_compilers.importers.limits import ONNX_LIMITS, TFLITE_LIMITS, listed
+from lepton_compilers.importers import onnx, tflite, torch_operators
+from lepton_compilers.importers.limits import ONNX_LIMITS, TFLITE_LIMITS, TORCH_LIMITS, listed
 from lepton_compilers.importers.tflite_refused import REFUSED
 
 PAGE = Path(__file__).parents[3] / "docs" / "operators.md"
@@ -36,6 +36,19 @@ def page() -> str:
         f"{shape_arithmetic} are accepted too where they compute shapes.",
         "",
         *_table(onnx.SUPPORTED, ONNX_LIMITS),
+        "## PyTorch",
+        "",
+        "A `.pt2` file of `torch.export.save(torch.export.export(model.eval(), inputs), 'model.pt2')`, or the",
+        "ExportedProgram itself; float32 inputs and parameters, shapes fixed by the export or by `--shape`.",
+        "The file is read without running anything in it: pickles, custom objects and compiled libraries are",
+        "refused or left out, though `torch.export.load` would load them (decision 013). The extra `torch`",
+        "installs PyTorch 2.13, whose files these are.",
+        "",
+        "The operators are those that are left when PyTorch has traced the graph anew; they belong to its",
+        "namespace aten, quantize and dequantize to quantized_decomposed (PT2E). It writes in terms of them,",
+        f"among many others: {', '.join(torch_operators.TAKEN_APART)}.",
+        "",
+        *_table(torch_operators.SUPPORTED, TORCH_LIMITS),
         "## TFLite",
         "",
         "One subgraph beside those that run once; float32, also with float16 or int8 weights; int8; int16",
@@ -64,6 +77,7 @@ def test_what_is_refused_with_a_reason_is_not_supported() -> None:
 def test_limits_are_of_supported_operators() -> None:
     assert set(ONNX_LIMITS) <= set(onnx.SUPPORTED)
     assert set(TFLITE_LIMITS) <= set(tflite.SUPPORTED)
+    assert set(TORCH_LIMITS) <= set(torch_operators.SUPPORTED)
 
 
 def test_a_list_names_limits_beside_operators() -> None:

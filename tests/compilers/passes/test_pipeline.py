@@ -25,6 +25,7 @@ def test_explain_tells_every_pass_in_order() -> None:
     program_from(mobile_cnn(), quantization=QuantizationConfig(), calibration={"x": samples}, explain=records)
     assert [r.name for r in records] == [
         "import",
+        "normalise_negative_indices",
         "fold_constants",
         "fold_batch_norm",
         "to_nhwc",
