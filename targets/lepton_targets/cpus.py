@@ -8,13 +8,14 @@ from lepton_targets.record import Record
 
 
 class Isa(enum.StrEnum):
-    """An instruction set as kernels see it; the value names the kernel header."""
+    """An instruction set as kernels see it."""
 
     PORTABLE = "portable"
     AVX2 = "avx2"
     AVX512_VNNI = "avx512vnni"
     AVX512_VBMI = "avx512vbmi"
     NEON = "neon"
+    NEON_ARMV7 = "neon_armv7"
     NEON_DOTPROD = "neon_dotprod"
     NEON_I8MM = "neon_i8mm"
     RVV = "rvv"
@@ -150,10 +151,23 @@ CPUS: tuple[Cpu, ...] = (
         qemu=("qemu-aarch64", "max"),
     ),
     Cpu(
+        "neoverse-v1",
+        "Arm with 8-bit matrix multiplication: Neoverse V1 and N2, Cortex-A510, A710 and X2",
+        machine="aarch64",
+        isa=Isa.NEON_I8MM,
+        vector_bytes=16,
+        l1_kib=64,
+        l2_kib=1024,
+        zig="aarch64-linux-gnu",
+        mcpu="neoverse_n1+i8mm",
+        features=("asimd", "asimddp", "i8mm"),
+        qemu=("qemu-aarch64", "max"),
+    ),
+    Cpu(
         "armv7",
         "32-bit Armv7-A with NEON: Raspberry Pi 2, Zynq-7000, i.MX 6",
         machine="armv7l",
-        isa=Isa.NEON,
+        isa=Isa.NEON_ARMV7,
         vector_bytes=16,
         l1_kib=32,
         l2_kib=256,

@@ -1,7 +1,7 @@
 /* Tiles of int8 products for x86-64 with AVX2, behind the kernels of blocked.h.
  *
  * Maps hold q - zero point as int16, so that vpmaddwd sums two products exactly in int32 and what lies outside a map is
- * zero. Weights are int16 pairs, [pair][vector][8][2]. The two vectors of a block of 16 channels are channels 0-3, 8-11
+ * zero, whatever bias_step says. Weights are int16 pairs, [pair][vector][8][2]. The two vectors of a block of 16 channels are channels 0-3, 8-11
  * and 4-7, 12-15, as vpunpck and vpack order them; a last vector without a second is channels 0-7. A tile's sums are
  * [pixel][vector], 12 at most: 16 registers also hold a broadcast pair and a product.
  */
@@ -109,8 +109,8 @@ LEPTON_KERNEL void add_pairs3(__m256i *sum, const map_t *x, const weight_t *weig
     }
 }
 LEPTON_KERNEL void conv3x3_tile(const map_t *x, const int row, const int block, const int c, const weight_t *weight,
-                                const int32_t *bias, const float *m, map_t *y, const int y_block, const int mr,
-                                const int n, const int stride, const int ky0, const int ky1, const int first,
+                                const int32_t *bias, const int bias_step, const float *m, map_t *y, const int y_block,
+                                const int mr, const int n, const int stride, const int ky0, const int ky1, const int first,
                                 const int valid, const int zy, const int lo, const int hi, const int wide) {
   const int pairs = (c + 1) / 2, vectors = (n + 7) / 8;
   __m256i sum[LEPTON_SUMS];
@@ -158,7 +158,7 @@ LEPTON_KERNEL void depthwise_tile(const map_t *x, const int column, const int ro
 /* One row of mr pixels: neighbouring columns, interleaved once, serve the two outputs of one window each that begin
  * there and the two whose windows end there. weights [ky][4][2][8][2]: taps (0, 1), (2, -), (-, 0), (1, 2). */
 LEPTON_KERNEL void depthwise3x3_tile(const map_t *x, const int row, const weight_t *weight, const int32_t *bias,
-                                     const float *m, map_t *y, const int mr, const int stride, const int ky0,
+                                     const int bias_step, const float *m, map_t *y, const int mr, const int stride, const int ky0,
                                      const int ky1, const int first, const int valid, const int zy, const int lo,
                                      const int hi, const int wide) {
   __m256i sum[LEPTON_SUMS];

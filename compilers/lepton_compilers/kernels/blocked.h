@@ -8,6 +8,11 @@
  * Maps are [block][pixel][16] and may be read 64 bytes before and after their ends; what is read there, and in padding
  * channels, meets zero weights. A tile is mr neighbours of a row by a panel of nv blocks of output channels. Distances
  * are in elements. wide != 0: scaled sums may leave int32.
+ *
+ * 3 x 3 tiles leave out what lies beside the map: kernel rows before ky0 and from ky1 on, columns before `first` and from
+ * `valid` on, counted from the window of the tile's first pixel. Where a map holds q, what is left out is worth the zero
+ * point times its weight, which is in the biases: bias_step apart stand those for windows that lose nothing, their left
+ * column, their right one, both; four times that apart the same for windows that lose their first row, last, both.
  */
 #ifndef LEPTON_BLOCKED_H
 #define LEPTON_BLOCKED_H
@@ -102,6 +107,21 @@ LEPTON_KERNEL void pad_rows(uint8_t *restrict x_, uint8_t *restrict y_, const in
   fill_elements(y, (map_t)value, right + bottom * wide);
 }
 
+/* The windows of a few-channel map with its border, one after the other: `each` elements a pixel, kh runs of `run`.
+ * What follows the last run is never written to on purpose; it meets zero weights. */
+LEPTON_KERNEL void gather_windows(uint8_t *restrict x_, uint8_t *restrict y_, const int oh, const int ow, const int kh,
+                                  const int run, const int pixel, const int row, const int step, const int each) {
+  map_t *y = (map_t *)y_;
+  LEPTON_LOOP for (int oy = 0; oy < oh; oy++)
+    LEPTON_LOOP for (int ox = 0; ox < ow; ox++, y += each) {
+      const map_t *from = (const map_t *)x_ + (ptrdiff_t)oy * step + (ptrdiff_t)ox * pixel;
+      /* Each store may reach into the next run, which overwrites it. */
+      LEPTON_UNROLL for (int ky = 0; ky < kh; ky++)
+        LEPTON_UNROLL for (int i = 0; i < run; i += 16)
+          *(map_lanes *)(y + ky * run + i) = *(const map_lanes *)(from + (ptrdiff_t)ky * row + i);
+    }
+}
+
 /* ---- convolutions, dense ---- */
 
 /* pixel, column, row, step: distances between output columns, kernel columns, kernel rows and output rows, in x */
@@ -143,43 +163,44 @@ LEPTON_KERNEL void conv_map(uint8_t *restrict x, uint8_t *restrict w_, uint8_t *
 }
 
 /* top: rows of border above the map; likewise left. Windows may leave the map by one row or column on each side. */
-LEPTON_KERNEL void conv3x3_panel(const map_t *x, const weight_t *weight, const int32_t *bias, const float *m, map_t *y,
-                                 const int h, const int w, const int c, const int oh, const int ow, const int stride,
-                                 const int top, const int left, const int mr, const int n, const int zy, const int lo,
-                                 const int hi, const int wide) {
+LEPTON_KERNEL void conv3x3_panel(const map_t *x, const weight_t *weight, const int32_t *bias, const int bias_step,
+                                 const float *m, map_t *y, const int h, const int w, const int c, const int oh,
+                                 const int ow, const int stride, const int top, const int left, const int mr,
+                                 const int n, const int zy, const int lo, const int hi, const int wide) {
   const int row = w * 16, block = h * w * 16, y_block = oh * ow * 16, everything = 1 << 20;
   const int tiles = (ow + mr - 1) / mr, last = (tiles - 1) * mr;
   LEPTON_LOOP for (int oy = 0; oy < oh; oy++) {
     const int above = oy * stride - top;
     const int ky0 = above < 0 ? -above : 0, ky1 = above + 3 > h ? h - above : 3;
     const map_t *from = x + ((ptrdiff_t)above * w - left) * 16;
+    const int32_t *start = bias + ((above < 0) + 2 * (above + 3 > h)) * 4 * bias_step;
     map_t *to = y + (ptrdiff_t)oy * ow * 16;
     if (tiles > 1)
-      conv3x3_tile(from, row, block, c, weight, bias, m, to, y_block, mr, n, stride, ky0, ky1, left, everything, zy, lo,
+      conv3x3_tile(from, row, block, c, weight, start, bias_step, m, to, y_block, mr, n, stride, ky0, ky1, left, everything, zy, lo,
                    hi, wide);
     LEPTON_LOOP for (int ox = mr; ox < last; ox += mr)
-      conv3x3_tile(from + (ptrdiff_t)ox * stride * 16, row, block, c, weight, bias, m, to + (ptrdiff_t)ox * 16, y_block,
+      conv3x3_tile(from + (ptrdiff_t)ox * stride * 16, row, block, c, weight, start, bias_step, m, to + (ptrdiff_t)ox * 16, y_block,
                    mr, n, stride, ky0, ky1, 0, everything, zy, lo, hi, wide);
-    conv3x3_tile(from + (ptrdiff_t)last * stride * 16, row, block, c, weight, bias, m, to + (ptrdiff_t)last * 16,
+    conv3x3_tile(from + (ptrdiff_t)last * stride * 16, row, block, c, weight, start, bias_step, m, to + (ptrdiff_t)last * 16,
                  y_block, ow - last, n, stride, ky0, ky1, tiles > 1 ? 0 : left, w + left - last * stride, zy, lo, hi,
                  wide);
   }
 }
-/* 3 x 3 at stride 1 or 2: what lies outside the map is zero, and left out */
+/* 3 x 3 at stride 1 or 2 */
 LEPTON_KERNEL void conv3x3_map(uint8_t *restrict x, uint8_t *restrict w_, uint8_t *restrict b_, uint8_t *restrict m_,
                                uint8_t *restrict y_, const int h, const int w, const int c, const int oh, const int ow,
-                               const int o, const int stride, const int top, const int left, const int mr, const int nv,
-                               const int zy, const int lo, const int hi, const int wide) {
+                               const int o, const int stride, const int top, const int left, const int bias_step,
+                               const int mr, const int nv, const int zy, const int lo, const int hi, const int wide) {
   const weight_t *weight = (const weight_t *)w_;
   const int32_t *bias = (const int32_t *)b_;
   const float *m = (const float *)m_;
   map_t *y = (map_t *)y_;
   const int n = nv * 16, whole = o / n * n;
   LEPTON_LOOP for (int v = 0; v < whole; v += n)
-    conv3x3_panel((const map_t *)x, weight + v / n * LEPTON_TAP(c, n) * 9, bias + v, m + v, y + (ptrdiff_t)v * oh * ow, h,
+    conv3x3_panel((const map_t *)x, weight + v / n * LEPTON_TAP(c, n) * 9, bias + v, bias_step, m + v, y + (ptrdiff_t)v * oh * ow, h,
                   w, c, oh, ow, stride, top, left, mr, n, zy, lo, hi, wide);
   if (o > whole)
-    conv3x3_panel((const map_t *)x, weight + whole / n * LEPTON_TAP(c, n) * 9, bias + whole, m + whole,
+    conv3x3_panel((const map_t *)x, weight + whole / n * LEPTON_TAP(c, n) * 9, bias + whole, bias_step, m + whole,
                   y + (ptrdiff_t)whole * oh * ow, h, w, c, oh, ow, stride, top, left, mr, o - whole, zy, lo, hi, wide);
 }
 
@@ -200,12 +221,12 @@ LEPTON_KERNEL void depthwise_map(uint8_t *restrict x_, uint8_t *restrict w_, uin
                        (const float *)m_ + b * 16, y + (((ptrdiff_t)b * oh + oy) * ow + ox) * 16, zy, lo, hi, wide);
 }
 
-/* 3 x 3 at stride 1 or 2, borders as in conv3x3_map */
+/* 3 x 3 at stride 1 or 2 */
 LEPTON_KERNEL void depthwise3x3_map(uint8_t *restrict x_, uint8_t *restrict w_, uint8_t *restrict b_,
                                     uint8_t *restrict m_, uint8_t *restrict y_, const int h, const int w, const int c,
                                     const int oh, const int ow, const int stride, const int top, const int left,
-                                    const int mr, const int taps, const int zy, const int lo, const int hi,
-                                    const int wide) {
+                                    const int bias_step, const int mr, const int taps, const int zy, const int lo,
+                                    const int hi, const int wide) {
   const int tiles = (ow + mr - 1) / mr, last = (tiles - 1) * mr, row = w * 16, everything = 1 << 20;
   LEPTON_LOOP for (int b = 0; b < (c + 15) / 16; b++) {
     const weight_t *weight = (const weight_t *)w_ + (ptrdiff_t)b * taps;
@@ -216,13 +237,14 @@ LEPTON_KERNEL void depthwise3x3_map(uint8_t *restrict x_, uint8_t *restrict w_, 
       const int above = oy * stride - top;
       const int ky0 = above < 0 ? -above : 0, ky1 = above + 3 > h ? h - above : 3;
       const map_t *from = x + (ptrdiff_t)above * row;
+      const int32_t *start = bias + ((above < 0) + 2 * (above + 3 > h)) * 4 * bias_step;
       map_t *to = (map_t *)y_ + ((ptrdiff_t)b * oh + oy) * ow * 16;
       if (tiles > 1)
-        depthwise3x3_tile(from, row, weight, bias, m, to, mr, stride, ky0, ky1, left, everything, zy, lo, hi, wide);
+        depthwise3x3_tile(from, row, weight, start, bias_step, m, to, mr, stride, ky0, ky1, left, everything, zy, lo, hi, wide);
       LEPTON_LOOP for (int ox = mr; ox < last; ox += mr)
-        depthwise3x3_tile(from + (ptrdiff_t)ox * stride * 16, row, weight, bias, m, to + (ptrdiff_t)ox * 16, mr, stride,
+        depthwise3x3_tile(from + (ptrdiff_t)ox * stride * 16, row, weight, start, bias_step, m, to + (ptrdiff_t)ox * 16, mr, stride,
                           ky0, ky1, 0, everything, zy, lo, hi, wide);
-      depthwise3x3_tile(from + (ptrdiff_t)last * stride * 16, row, weight, bias, m, to + (ptrdiff_t)last * 16, ow - last,
+      depthwise3x3_tile(from + (ptrdiff_t)last * stride * 16, row, weight, start, bias_step, m, to + (ptrdiff_t)last * 16, ow - last,
                         stride, ky0, ky1, tiles > 1 ? 0 : left, w + left - last * stride, zy, lo, hi, wide);
     }
   }

@@ -99,9 +99,16 @@ def test_float_networks_are_near_the_reference(network: str, target: str) -> Non
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("target", ["cortex-a53", "armv7", "riscv64"])
-def test_a_network_on_other_cpus(target: str) -> None:
-    program, row = program_from(mlperf_tiny(INT8_NETWORKS["kws"])), get_target(target)
+OTHERS = ("cortex-a53", "cortex-a76", "neoverse-v1", "armv7")
+
+
+@pytest.mark.parametrize(
+    ("network", "target"),
+    [("kws", "riscv64"), *((n, t) for n in ("kws", "resnet8") for t in OTHERS)],
+)
+def test_a_network_on_other_cpus(network: str, target: str) -> None:
+    program, row = program_from(mlperf_tiny(INT8_NETWORKS[network])), get_target(target)
     emulated, reference = Emulated(program, cpu.lower(program, row), row), Reference(program)
-    for sample in samples("kws", (1, 49, 10, 1))[[0, COUNT - 1]]:
+    shape = program.tensors[program.function().inputs[0]].shape
+    for sample in samples(network, shape)[[0, COUNT - 1]]:
         np.testing.assert_array_equal(emulated.run([sample])[0], reference.run([sample])[0])

@@ -46,7 +46,7 @@ def window_pairs(weight: Int8Array) -> Int16Array:
 
 KERNELS = BlockedKernels(
     header="avx2.h",
-    elements=MapElements(2, centred=True, pack="pack_map", unpack="unpack_map"),
+    elements=MapElements(2, centred=True),
     weight_type=np.int16,
     unit=2,
     lanes=lanes,
@@ -55,4 +55,6 @@ KERNELS = BlockedKernels(
     depthwise=row_pairs,
     depthwise3x3=window_pairs,
     depthwise_pixels=4,
+    panel=2,
+    columns_inside=True,
 )

@@ -54,8 +54,11 @@ class BlockedKernels:
 
     unit: input channels that one multiplication sums. lanes: for a number of output channels, which channel
     each lane of the weights is; channels beyond the number are zero. sums: vectors of sums that a tile may
-    hold; lanes_a_vector: sums of one. depthwise, depthwise3x3: weights [KH, KW, C] as tiles want them.
-    Where maps hold q − zero point, what lies outside them is zero.
+    hold; lanes_a_vector: sums of one. panel: blocks of output channels that a tile takes at least;
+    one_pixel_panel: at most, where it has one pixel. pixels: that it has at most. together: pixels
+    that one multiplication takes. columns_inside: whether the columns of a 3 × 3 kernel stand inside the loop
+    over channels. depthwise, depthwise3x3: weights [KH, KW, C] as tiles want them. depthwise_leaves_out:
+    whether the 3 × 3 tile leaves out what lies beside a map.
     """
 
     header: str
@@ -68,14 +71,22 @@ class BlockedKernels:
     depthwise: Callable[[Int8Array], npt.NDArray[np.generic]]
     depthwise3x3: Callable[[Int8Array], npt.NDArray[np.generic]]
     depthwise_pixels: int
+    panel: int = 1
+    one_pixel_panel: int = 6
+    pixels: int = 24
+    together: int = 1
+    columns_inside: bool = False
+    depthwise_leaves_out: bool = True
 
     def tile(self, width: int, out: int) -> tuple[int, int]:
         """(pixels, blocks of 16 channels): as many sums as there is room for, no sliver at the end."""
-        wide = (
-            min(blocks(out), 2) if width > 1 else even(blocks(out), self.sums * self.lanes_a_vector // LANES)
-        )
+        if width == 1:
+            return 1, even(blocks(out), self.one_pixel_panel)
+        room = self.sums * self.lanes_a_vector // LANES
+        wide = min(blocks(out), max(self.panel, room // width))
         vectors = -(-min(out, wide * LANES) // self.lanes_a_vector)
-        return even(width, max(self.sums // vectors, 1)), wide
+        most = min(self.sums // vectors // self.together * self.together, self.pixels)
+        return even(width, max(most, 1)), wide
 
     # What stands for a tensor's values
 
@@ -85,7 +96,7 @@ class BlockedKernels:
 
     def offset(self, zero_point: int) -> int:
         """What a map's value lacks to be q."""
-        return zero_point if self.elements.centred else 0
+        return self.elements.subtracted(zero_point)
 
     def bounds(
         self, op: Products | Add | AveragePool2d | MaxPool2d | ClampTo, draft: Draft
@@ -102,21 +113,36 @@ class BlockedKernels:
 
     # Constants
 
-    def sums_start(self, op: Products, draft: Draft) -> tuple[Place, Place]:
-        """Where sums start, bias − zx·Σw modulo 2^32 unless maps are centred, and multipliers, by lane."""
-        weight = _weight(op, draft)
-        axes = (0, 1) if isinstance(op, DepthwiseConv2d) else tuple(range(1, weight.ndim))
+    def starts(self, op: Products, draft: Draft, variants: bool = False) -> tuple[Place, Place, int]:
+        """Where sums start, bias − zx·Σw modulo 2^32 unless maps are centred, and multipliers, by lane.
+
+        variants: for 3 × 3 kernels, the starts of windows that lose rows or columns as blocked.h wants them,
+        and the distance between two. One serves all where what is lost is worth nothing: then it is 0.
+        """
+        weight, zero = _weight(op, draft), self.zero(draft.tensors[op.x].zero_point)
+        depthwise = isinstance(op, DepthwiseConv2d)
+        rows, columns = (0, 1) if depthwise else (1, 2)
         bias = draft.value(op.bias) if op.bias else None
-        start = np.zeros(1, np.int64) if bias is None else bias.astype(np.int64)
-        total = start - self.zero(draft.tensors[op.x].zero_point) * weight.sum(axes, dtype=np.int64)
+        channels = draft.tensors[op.y].shape[-1]
+        start = np.zeros(channels, np.int64) if bias is None else bias.astype(np.int64)
+        lanes = self.lanes(blocks(channels) * LANES if depthwise else channels)
+        several = variants and zero != 0
+        totals = []
+        for lost_rows in range(4 if several else 1):
+            for lost_columns in range(4 if several else 1):
+                seen = weight.astype(np.int64)
+                for axis, lost in ((rows, lost_rows), (columns, lost_columns)) if several else ():
+                    seen = np.take(seen, range(lost & 1, 3 - (lost >> 1)), axis)
+                sums = seen.sum(
+                    tuple(axis for axis in range(seen.ndim) if axis != (seen.ndim - 1) * depthwise)
+                )
+                totals.append(in_lanes(start - zero * sums, lanes))
+        # A wrapped start is exact again once the sum is complete: the sum itself fits in int32.
+        wrapped = (np.concatenate(totals).astype(np.int64) & 0xFFFFFFFF).astype(np.uint32).view(np.int32)
         multiplier = draft.value(op.multiplier or "")
         assert multiplier is not None  # accepted
-        factors = np.broadcast_to(multiplier, total.shape).astype(np.float32)
-        # The wrapped start is exact again once the sum is complete: the sum itself fits in int32.
-        wrapped = (total & 0xFFFFFFFF).astype(np.uint32).view(np.int32)
-        depthwise = isinstance(op, DepthwiseConv2d)
-        lanes = self.lanes(blocks(len(total)) * LANES if depthwise else len(total))
-        return draft.constant(in_lanes(wrapped, lanes)), draft.constant(in_lanes(factors, lanes))
+        factors = in_lanes(np.broadcast_to(multiplier, (channels,)).astype(np.float32), lanes)
+        return draft.constant(wrapped), draft.constant(factors), len(lanes) if several else 0
 
     def panels(self, weight: Int8Array, panel: int) -> npt.NDArray[np.generic]:
         """Weights [O, A, K, B], A and B taps outside and inside the loop over channels, as tiles read."""
@@ -138,10 +164,12 @@ class BlockedKernels:
         draft.call("pad_map", source, target, blocks(channels), *border, times=images)
         return grown, rows, columns
 
-    def around(self, op: Conv2d | DepthwiseConv2d, draft: Draft) -> tuple[Blocked, int, int, Padding]:
+    def around(
+        self, op: Conv2d | DepthwiseConv2d, draft: Draft, leaves_out: bool = True
+    ) -> tuple[Blocked, int, int, Padding]:
         """x for a kernel that leaves borders out: written out where it can't; padding left to leave out."""
         p = op.padding
-        if not p or (self.elements.centred and max(p.top, p.bottom, p.left, p.right) <= 1):
+        if not p or (leaves_out and max(p.top, p.bottom, p.left, p.right) <= 1):
             _, h, w, _ = draft.tensors[op.x].shape
             return draft.read_blocked(op.x), h, w, p
         return *self.bordered(op, draft), Padding()
@@ -156,11 +184,23 @@ class BlockedKernels:
         *literals: int,
     ) -> None:
         """One call an image."""
-        columns, (bias, multiplier) = draft.constant(weight), self.sums_start(op, draft)
-        y = draft.write_blocked(op.y)
+        self.started(kernel, op, draft, source, weight, self.starts(op, draft)[:2], *literals)
+
+    def started(
+        self,
+        kernel: str,
+        op: Products,
+        draft: Draft,
+        source: Place,
+        weight: npt.NDArray[np.generic],
+        starts: tuple[Place, Place],
+        *literals: int,
+    ) -> None:
+        """One call an image, with starts and multipliers."""
+        columns, y = draft.constant(weight), draft.write_blocked(op.y)
         target = y.place.stepping(y.image_bytes)
         literals = (*literals, *self.result(op, draft))
-        draft.call(kernel, source, columns, bias, multiplier, target, *literals, times=y.images)
+        draft.call(kernel, source, columns, *starts, target, *literals, times=y.images)
 
     def emit_few_channels(self, op: Conv2d, draft: Draft) -> None:
         """Rows of a few channels, bordered; a kernel row is one run of them."""
@@ -174,10 +214,24 @@ class BlockedKernels:
         border = (h, w * c, p.top, p.bottom, p.left * c, p.right * c, self.zero(zero), self.offset(zero))
         source = draft.read(op.x).stepping(h * w * c)
         draft.call("pad_rows", source, rows.stepping(image), *border, times=images)
+        steps = (op.stride[1] * c, op.dilation[0] * wide, op.stride[0] * wide)
+        weight, run = _weight(op, draft), kw * c
+        each = -(-kh * run // LANES) * LANES
+        if -(-kh * run // self.unit) < kh * -(-run // self.unit):
+            size = each * self.elements.element_bytes
+            windows = draft.scratch((oh * ow * images + 1) * size)
+            gathered = windows.stepping(oh * ow * size)
+            draft.call(
+                "gather_windows", rows.stepping(image), gathered, oh, ow, kh, run, *steps, each, times=images
+            )
+            mr, nv = self.tile(oh * ow, o)
+            columns = self.panels(weight.reshape(o, 1, kh * run, 1), nv)
+            literals = (each, 0, 0, 0, LANES, 1, 1, kh * run, 1, oh * ow, o, mr, nv)
+            self.products("conv_map", op, draft, gathered, columns, *literals)
+            return
         mr, nv = self.tile(ow, o)
-        columns = self.panels(_weight(op, draft).reshape(o, kh, kw * c, 1), nv)
-        steps = (op.stride[1] * c, 0, op.dilation[0] * wide, op.stride[0] * wide, LANES)
-        literals = (*steps, kh, 1, kw * c, oh, ow, o, mr, nv)
+        columns = self.panels(weight.reshape(o, kh, run, 1), nv)
+        literals = (steps[0], 0, *steps[1:], LANES, kh, 1, run, oh, ow, o, mr, nv)
         self.products("conv_map", op, draft, rows.stepping(image), columns, *literals)
 
     def emit_pointwise(self, op: Conv2d, draft: Draft) -> None:
@@ -194,9 +248,14 @@ class BlockedKernels:
         x, h, w, padding = self.around(op, draft)
         _, oh, ow, o = draft.tensors[op.y].shape
         mr, nv = self.tile(ow, o)
-        columns = self.panels(_weight(op, draft).transpose(0, 1, 3, 2), nv)
-        literals = (h, w, x.channels, oh, ow, o, op.stride[0], padding.top, padding.left, mr, nv)
-        self.products("conv3x3_map", op, draft, x.place.stepping(x.image_bytes), columns, *literals)
+        weight = _weight(op, draft)
+        by_tap = weight.transpose(0, 1, 3, 2) if self.columns_inside else weight.reshape(o, 9, -1, 1)
+        *starts, step = self.starts(op, draft, variants=bool(padding))
+        shape = (h, w, x.channels, oh, ow, o, op.stride[0], padding.top, padding.left, step, mr, nv)
+        source = x.place.stepping(x.image_bytes)
+        self.started(
+            "conv3x3_map", op, draft, source, self.panels(by_tap, nv), (starts[0], starts[1]), *shape
+        )
 
     def emit_conv2d(self, op: Conv2d, draft: Draft) -> None:
         """Any kernel, stride and dilation, on a map with its border written out."""
@@ -228,12 +287,14 @@ class BlockedKernels:
 
     def emit_depthwise3x3(self, op: DepthwiseConv2d, draft: Draft) -> None:
         """3 × 3: neighbouring windows share what they read."""
-        x, h, w, padding = self.around(op, draft)
+        x, h, w, padding = self.around(op, draft, self.depthwise_leaves_out)
         _, oh, ow, _ = draft.tensors[op.y].shape
         taps = self.depthwise3x3(_weight(op, draft))
         mr = even(ow, self.depthwise_pixels)
-        shape = (h, w, x.channels, oh, ow, op.stride[0], padding.top, padding.left, mr, taps.shape[1])
-        self.products("depthwise3x3_map", op, draft, x.place.stepping(x.image_bytes), taps, *shape)
+        *starts, step = self.starts(op, draft, variants=bool(padding))
+        shape = (h, w, x.channels, oh, ow, op.stride[0], padding.top, padding.left, step, mr, taps.shape[1])
+        source = x.place.stepping(x.image_bytes)
+        self.started("depthwise3x3_map", op, draft, source, taps, (starts[0], starts[1]), *shape)
 
     def emit_depthwise(self, op: DepthwiseConv2d, draft: Draft) -> None:
         """Any kernel, on a map with its border written out."""

@@ -111,7 +111,7 @@ class Draft:
                 blocked.place + image * form.image_bytes,
                 form.pixels,
                 form.channels,
-                *self._centre(name),
+                *self._subtracted(name),
             )
         self._blocked[name] = blocked
         return blocked
@@ -150,7 +150,7 @@ class Draft:
 
     def rename(self, source: TensorId, name: TensorId) -> None:
         """`name` is the same bytes as `source`: every form of the one is a form of the other."""
-        existing = self._blocked.get(source) if self._centre(source) == self._centre(name) else None
+        existing = self._blocked.get(source) if self._subtracted(source) == self._subtracted(name) else None
         if existing is None or source in self._dense or self.value(source) is not None:
             place = self.read(source)
             home = self._output_of.get(name)
@@ -196,9 +196,10 @@ class Draft:
         parts = split(call, names, self._buffers) if names else ()
         return dataclasses.replace(call, parts=parts) if parts else call
 
-    def _centre(self, name: TensorId) -> tuple[int, ...]:
-        """The zero point, where the maps' values are counted from it."""
-        return (self.tensors[name].zero_point,) if self._elements(name).centred else ()
+    def _subtracted(self, name: TensorId) -> tuple[int, ...]:
+        """What the kernels from and to dense tensors take last."""
+        elements = self._elements(name)
+        return (elements.subtracted(self.tensors[name].zero_point),) if elements.shifted else ()
 
     def _elements(self, name: TensorId) -> MapElements:
         """What a blocked map of the tensor holds."""
@@ -213,7 +214,7 @@ class Draft:
                 target + image * source.pixels * source.channels * self._item_bytes(name),
                 source.pixels,
                 source.channels,
-                *self._centre(name),
+                *self._subtracted(name),
             )
 
     def _item_bytes(self, name: TensorId) -> int:

@@ -13,6 +13,7 @@ from lepton_compilers.backends.cpu import (
     elementwise,
     float_kernel,
     int16,
+    neon,
     portable,
     recurrent,
     sequence,
@@ -66,6 +67,10 @@ def _blocked(kernels: BlockedKernels) -> InstructionSet:
 INSTRUCTION_SETS: Mapping[Isa, InstructionSet] = {
     Isa.PORTABLE: PORTABLE,
     Isa.AVX2: _blocked(avx2.KERNELS),
+    Isa.NEON: _blocked(neon.NEON),
+    Isa.NEON_ARMV7: _blocked(neon.ARMV7),
+    Isa.NEON_DOTPROD: _blocked(neon.NEON_DOTPROD),
+    Isa.NEON_I8MM: _blocked(neon.NEON_I8MM),
     Isa.AVX512_VNNI: AVX512,
     # The same rows: where the compiler may use VBMI, the header's byte permutes are one instruction.
     Isa.AVX512_VBMI: AVX512,

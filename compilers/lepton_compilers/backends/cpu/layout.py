@@ -49,21 +49,25 @@ class Blocked:
 class MapElements:
     """How an instruction set keeps the values of blocked maps, and its kernels from and to dense tensors.
 
-    centred: values are q − zero point, and the kernels take the zero point last; else they are q, perhaps
-    with another offset that is the same for every tensor.
+    centred: values are q − zero point; else q. shifted: the kernels take last what is subtracted.
     """
 
     element_bytes: int = 1
     centred: bool = False
-    pack: str = "pack_u8"
-    unpack: str = "unpack_u8"
+    pack: str = "pack_map"
+    unpack: str = "unpack_map"
+    shifted: bool = True
+
+    def subtracted(self, zero_point: int) -> int:
+        """q less a map's value."""
+        return zero_point if self.centred else 0
 
 
-UNSIGNED = MapElements()
+UNSIGNED = MapElements(pack="pack_u8", unpack="unpack_u8", shifted=False)
 """u8: q + 128."""
 
 
-FLOATS = MapElements(4, pack="pack_f32", unpack="unpack_f32")
+FLOATS = MapElements(4, pack="pack_f32", unpack="unpack_f32", shifted=False)
 """float32 as it is."""
 
 

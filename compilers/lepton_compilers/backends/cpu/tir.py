@@ -28,6 +28,11 @@ HEADER_ORDER = (
     "avx512f.h",
     "avx512f_winograd.h",
     "avx2.h",
+    "neon_lanes.h",
+    "neon_dotprod_depthwise.h",
+    "neon.h",
+    "neon_dotprod.h",
+    "neon_i8mm.h",
     "blocked.h",
 )
 """A header may use what stands in earlier ones."""
@@ -37,6 +42,9 @@ STANDS_ON = {
     "recurrent.h": {"mathematics.h", "sequence.h"},
     "avx2.h": {"blocked.h"},
     "avx512f_winograd.h": {"avx512f.h"},
+    "neon.h": {"neon_lanes.h", "blocked.h"},
+    "neon_dotprod.h": {"neon_lanes.h", "neon_dotprod_depthwise.h", "blocked.h"},
+    "neon_i8mm.h": {"neon_lanes.h", "neon_dotprod_depthwise.h", "blocked.h"},
 }
 """Headers that need another than portable.h, before or after them."""
 
