@@ -58,7 +58,8 @@ def page(document: dict[str, Any]) -> str:
         "SQNR of the output against the float network, and the share of samples with the same class (AD has",
         f"none). Ours: from the float TFLite file, defaults, {document['calibration']} samples; measured on",
         "others. *TFLite int8*: the int8 file of the same network, on LiteRT. KWS has recorded samples for",
-        "both; the others structured synthetic ones (tests/support/structured_inputs.py), which favours ours,",
+        "both; the others structured synthetic ones (tests/support/structured_inputs.py), "
+        "which favours ours,",
         "for the files were calibrated on real ones. int8x16 is bounded by its int8 weights. Written by",
         "tests/benchmarks/fidelity.py. Nearly all of VWW's inputs are of one class: its SQNR says more.",
         "",

@@ -1,4 +1,4 @@
-"""How near to its float self a network is: quantised by us, and as the int8 TFLite file of the same network."""
+"""How near to its float self a network is: quantised by us, and as the int8 TFLite file of the same one."""
 
 from __future__ import annotations
 

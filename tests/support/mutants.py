@@ -39,7 +39,7 @@ class Finding:
 
 
 def mutated(content: bytes, seed: int) -> bytes:
-    """A damaged copy: bytes changed, numbers overwritten, pieces cut out, doubled, swapped, or the end gone."""
+    """A damaged copy: bytes changed, numbers overwritten, pieces cut, doubled, swapped, or the end gone."""
     rng = np.random.default_rng(seed)
     data = bytearray(content)
     for _ in range(int(rng.integers(1, 5))):
@@ -69,7 +69,7 @@ def mutated(content: bytes, seed: int) -> bytes:
 
 
 def restructured(content: bytes, seed: int) -> bytes:
-    """A copy that parses, with a few of its fields changed: extents, indices, scales, attributes, operators."""
+    """A copy that parses, with a few fields changed: extents, indices, scales, attributes, operators."""
     rng = np.random.default_rng(seed)
     return _tflite_restructured(content, rng) if content[4:8] == b"TFL3" else _onnx_restructured(content, rng)
 

@@ -124,7 +124,7 @@ def pad(layers: TorchLayers, node: Node) -> Expr:
 
 
 def resize(layers: TorchLayers, node: Node) -> Expr:
-    """upsample_nearest2d and upsample_bilinear2d; of a factor that cuts an extent short PyTorch makes more."""
+    """upsample_nearest2d and upsample_bilinear2d; of a factor that cuts extents short PyTorch makes more."""
     nearest = "nearest" in node.target.__name__
     x, _, *corners, factors = layers.arguments(node, None)
     given, wanted = shape(x)[2:], result_shape(node)[2:]

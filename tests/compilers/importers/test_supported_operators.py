@@ -38,7 +38,8 @@ def page() -> str:
         *_table(onnx.SUPPORTED, ONNX_LIMITS),
         "## PyTorch",
         "",
-        "A `.pt2` file of `torch.export.save(torch.export.export(model.eval(), inputs), 'model.pt2')`, or the",
+        "A `.pt2` file of `torch.export.save(torch.export.export(model.eval(), inputs), 'model.pt2')`, "
+        "or the",
         "ExportedProgram itself; float32 inputs and parameters, shapes fixed by the export or by `--shape`.",
         "The file is read without running anything in it: pickles, custom objects and compiled libraries are",
         "refused or left out, though `torch.export.load` would load them (decision 013). The extra `torch`",
