@@ -132,32 +132,40 @@ LEPTON_KERNEL void resize_bilinear_float(uint8_t *restrict x_, uint8_t *restrict
   uint8_t *restrict x_, uint8_t *restrict y_, const int k0, const int k1, const int k2, const int ks0,              \
       const int ks1, const int ks2, const int r0, const int r1, const int r2, const int rs0, const int rs1,         \
       const int rs2
-/* 16 neighbours of the innermost kept axis at a time; STEP makes `a` (an accumulator) of `a` and `v`. */
+/* Neighbours of the innermost kept axis 32 at a time, then what is left; STEP makes `a` (an accumulator) of `a`
+ * and `v`. */
 #define LEPTON_FOR_REDUCED(IN, ACCUMULATOR, START, STEP, OUT, RESULT)                                               \
   const IN *x = (const IN *)x_;                                                                                     \
   OUT *y = (OUT *)y_;                                                                                               \
   for (int i0 = 0; i0 < k0; i0++)                                                                                   \
-    for (int i1 = 0; i1 < k1; i1++, y += k2)                                                                        \
-      for (int ib = 0; ib < k2; ib += 16) {                                                                         \
-        const int n = LEPTON_MIN(16, k2 - ib);                                                                      \
-        const IN *from = x + (ptrdiff_t)i0 * ks0 + (ptrdiff_t)i1 * ks1 + (ptrdiff_t)ib * ks2;                       \
-        ACCUMULATOR held[16];                                                                                       \
-        for (int l = 0; l < n; l++) held[l] = START;                                                                \
-        for (int j0 = 0; j0 < r0; j0++)                                                                             \
-          for (int j1 = 0; j1 < r1; j1++)                                                                           \
-            for (int j2 = 0; j2 < r2; j2++) {                                                                       \
-              const IN *at = from + (ptrdiff_t)j0 * rs0 + (ptrdiff_t)j1 * rs1 + (ptrdiff_t)j2 * rs2;                \
-              for (int l = 0; l < n; l++) {                                                                         \
-                const IN v = at[(ptrdiff_t)l * ks2];                                                                \
-                const ACCUMULATOR a = held[l];                                                                      \
-                held[l] = STEP;                                                                                     \
-              }                                                                                                     \
-            }                                                                                                       \
-        for (int l = 0; l < n; l++) {                                                                               \
-          const ACCUMULATOR a = held[l];                                                                            \
-          y[ib + l] = RESULT;                                                                                       \
+    for (int i1 = 0; i1 < k1; i1++, y += k2) {                                                                      \
+      const IN *row = x + (ptrdiff_t)i0 * ks0 + (ptrdiff_t)i1 * ks1;                                                \
+      for (int ib = 0; ib < k2; ib += 32) {                                                                         \
+        const IN *from = row + (ptrdiff_t)ib * ks2;                                                                 \
+        if (k2 - ib >= 32) {                                                                                        \
+          LEPTON_REDUCED_LANES(32, IN, ACCUMULATOR, START, STEP, RESULT)                                            \
+        } else {                                                                                                    \
+          LEPTON_REDUCED_LANES(k2 - ib, IN, ACCUMULATOR, START, STEP, RESULT)                                       \
         }                                                                                                           \
-      }
+      }                                                                                                             \
+    }
+#define LEPTON_REDUCED_LANES(N, IN, ACCUMULATOR, START, STEP, RESULT)                                               \
+  ACCUMULATOR held[32];                                                                                             \
+  for (int l = 0; l < (N); l++) held[l] = START;                                                                    \
+  for (int j0 = 0; j0 < r0; j0++)                                                                                   \
+    for (int j1 = 0; j1 < r1; j1++)                                                                                 \
+      for (int j2 = 0; j2 < r2; j2++) {                                                                             \
+        const IN *at = from + (ptrdiff_t)j0 * rs0 + (ptrdiff_t)j1 * rs1 + (ptrdiff_t)j2 * rs2;                      \
+        for (int l = 0; l < (N); l++) {                                                                             \
+          const IN v = at[(ptrdiff_t)l * ks2];                                                                      \
+          const ACCUMULATOR a = held[l];                                                                            \
+          held[l] = STEP;                                                                                           \
+        }                                                                                                           \
+      }                                                                                                             \
+  for (int l = 0; l < (N); l++) {                                                                                   \
+    const ACCUMULATOR a = held[l];                                                                                  \
+    y[ib + l] = RESULT;                                                                                             \
+  }
 
 LEPTON_KERNEL int8_t reduce_rounded(const int32_t total, const float multiplier, const float bias) {
 #pragma clang fp contract(off)
@@ -207,15 +215,18 @@ LEPTON_KERNEL void table_uint8(uint8_t *x, uint8_t *restrict table, uint8_t *y, 
   for (int o = 0; o < outer; o++)                                                                                   \
     for (int i = 0; i < inner; i++) {                                                                               \
       const TYPE *x = (const TYPE *)x_ + (ptrdiff_t)o * n * inner + i;                                              \
-      int32_t best = 0;                                                                                             \
+      /* the value first, which needs no branch, then its place */                                                  \
+      TYPE best = x[0];                                                                                             \
       for (int k = 1; k < n; k++) {                                                                                 \
-        const TYPE v = x[(ptrdiff_t)k * inner], b = x[(ptrdiff_t)best * inner];                                     \
-        if (largest ? v > b : v < b) best = k;                                                                      \
+        const TYPE v = x[(ptrdiff_t)k * inner];                                                                     \
+        best = largest ? (v > best ? v : best) : (v < best ? v : best);                                             \
       }                                                                                                             \
+      int32_t at = 0;                                                                                               \
+      while (at < n - 1 && x[(ptrdiff_t)at * inner] != best) at++;                                                  \
       if (wide)                                                                                                     \
-        ((int64_t *)y_)[(ptrdiff_t)o * inner + i] = best;                                                           \
+        ((int64_t *)y_)[(ptrdiff_t)o * inner + i] = at;                                                             \
       else                                                                                                          \
-        ((int32_t *)y_)[(ptrdiff_t)o * inner + i] = best;                                                           \
+        ((int32_t *)y_)[(ptrdiff_t)o * inner + i] = at;                                                             \
     }
 LEPTON_KERNEL void arg_int8(uint8_t *restrict x_, uint8_t *restrict y_, const int outer, const int n, const int inner,
                             const int largest, const int wide) {

@@ -8,6 +8,7 @@ sequence.py           products of tensors, normalisation, slices; recurrent.py: 
 float_kernel.py       operators without a typed form, as loops that TVM lowers
 avx512vnni.py         the rows of one instruction set, a worked example; tiles.py: its tile shapes
 avx512f.py            its float32 rows; winograd.py: transformed weights
+phases.py             transposed convolutions as convolutions
 fused.py              operations that one kernel does better at once than two in turn
 blocked.py            the rows of instruction sets that share kernels/blocked.h: avx2.py, neon.py
 draft.py, plan.py     the plan while it is made, and the finished plan, printable

@@ -11,6 +11,7 @@ from lepton_compilers.backends.cpu.draft import Draft, describe
 from lepton_compilers.backends.cpu.fused import fuse
 from lepton_compilers.backends.cpu.layout import UNSIGNED, MapElements
 from lepton_compilers.backends.cpu.packing import WeightBlob
+from lepton_compilers.backends.cpu.phases import in_phases
 from lepton_compilers.backends.cpu.plan import Plan
 from lepton_sdk.program import Operation, Program, TensorId, Tensors
 from lepton_targets.errors import UnsupportedOperatorError
@@ -60,6 +61,8 @@ def plan_function(
     elements: what blocked feature maps hold.
     Raises UnsupportedOperatorError that names the layer where no row of `tables` accepts an operation.
     """
+
+    program = in_phases(program, function)
 
     def accepts(op: Operation) -> bool:
         return isinstance(choose(op, program.tensors, tables), Lowering)
