@@ -38,14 +38,15 @@ def aligned(nbytes: int, alignment: int = ALIGNMENT) -> int:
 def plan_arena(lifetimes: Iterable[Lifetime], before: int = 0, after: int = 0) -> Arena:
     """Place the largest buffers first, each in the tightest gap that is free while it lives.
 
-    before, after: bytes around the whole arena that kernels may read but never write; `before` is
-    rounded up to the alignment. Deterministic: ties go by first step, then by name.
+    before, after: bytes around every buffer that kernels may read but never write, rounded up to the
+    alignment: nothing else that lives then lies there, so that a thread which reads a little too far never
+    meets one that writes. Deterministic: ties go by first step, then by name.
     """
-    start = aligned(before)
+    start, apart = aligned(before), aligned(max(before, after))
     placed: list[tuple[int, Lifetime]] = []
     for life in sorted(lifetimes, key=lambda x: (-x.nbytes, x.first, x.name)):
-        busy = sorted((offset, offset + aligned(p.nbytes)) for offset, p in placed if p.overlaps(life))
-        placed.append((_tightest_gap(busy, aligned(life.nbytes), start), life))
+        busy = sorted((o, o + aligned(p.nbytes) + apart) for o, p in placed if p.overlaps(life))
+        placed.append((_tightest_gap(busy, aligned(life.nbytes) + apart, start), life))
     end = max((offset + aligned(life.nbytes) for offset, life in placed), default=start)
     return Arena({life.name: offset for offset, life in placed}, end + aligned(after))
 

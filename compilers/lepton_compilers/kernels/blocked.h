@@ -28,7 +28,8 @@ typedef uint32_t wrapping_lanes __attribute__((vector_size(64), aligned(4)));
 
 LEPTON_KERNEL int_lanes widened(const map_t *x) { return __builtin_convertvector(*(const map_lanes *)x, int_lanes); }
 LEPTON_KERNEL int_lanes clamp_lanes(const int_lanes v, const int lo, const int hi) {
-  return __builtin_elementwise_min(__builtin_elementwise_max(v, (int_lanes){0} + lo), (int_lanes){0} + hi);
+  const int_lanes least = (int_lanes){0} + lo, most = (int_lanes){0} + hi, raised = LEPTON_LANES_MAX(v, least);
+  return LEPTON_LANES_MIN(raised, most);
 }
 LEPTON_KERNEL void store_lanes(map_t *y, const int_lanes v) {
   *(map_lanes *)y = __builtin_convertvector(v, map_lanes);
@@ -304,9 +305,9 @@ LEPTON_KERNEL void max_pool_map(uint8_t *restrict x_, uint8_t *restrict y_, cons
         map_lanes best = least;
         for (int iy = y0; iy < y1; iy++)
           for (int ix = x0; ix < x1; ix++)
-            best = __builtin_elementwise_max(best, *(const map_lanes *)(x + (((ptrdiff_t)b * h + iy) * w + ix) * 16));
+            best = LEPTON_LANES_MAX(best, *(const map_lanes *)(x + (((ptrdiff_t)b * h + iy) * w + ix) * 16));
         map_t *y = (map_t *)y_ + (((ptrdiff_t)b * oh + oy) * ow + ox) * 16;
-        *(map_lanes *)y = __builtin_elementwise_min(best, most);
+        *(map_lanes *)y = LEPTON_LANES_MIN(best, most);
       }
 }
 

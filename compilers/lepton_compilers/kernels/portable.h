@@ -16,12 +16,24 @@
 #if defined(__clang__)
 #define LEPTON_UNROLL _Pragma("clang loop unroll(full)")
 #define LEPTON_LOOP _Pragma("clang loop unroll(disable)")
+#define LEPTON_LANES_MIN(a, b) __builtin_elementwise_min(a, b)
+#define LEPTON_LANES_MAX(a, b) __builtin_elementwise_max(a, b)
 #else
 #define LEPTON_UNROLL _Pragma("GCC unroll 64")
 #define LEPTON_LOOP _Pragma("GCC unroll 1")
-/* Clang's pragmas about fusing mean nothing to GCC, which is told not to. Vectors are passed inside one file only. */
+/* Vectors of integers, lane by lane. */
+#define LEPTON_LANES_CHOOSE(a, b, compare)                                  \
+  __extension__({                                                           \
+    const __typeof__(a) a_ = (a), b_ = (b), chosen_ = (__typeof__(a))(a_ compare b_); \
+    (a_ & chosen_) | (b_ & ~chosen_);                                       \
+  })
+#define LEPTON_LANES_MIN(a, b) LEPTON_LANES_CHOOSE(a, b, <)
+#define LEPTON_LANES_MAX(a, b) LEPTON_LANES_CHOOSE(a, b, >)
+/* Clang's pragmas about fusing mean nothing to GCC, which is told not to. Vectors are passed inside one file only. A
+ * bias that is missing comes as the weights' address, and is not read. */
 #pragma GCC diagnostic ignored "-Wunknown-pragmas"
 #pragma GCC diagnostic ignored "-Wpsabi"
+#pragma GCC diagnostic ignored "-Wrestrict"
 #endif
 #define LEPTON_MIN(a, b) ((a) < (b) ? (a) : (b))
 #define LEPTON_MAX(a, b) ((a) > (b) ? (a) : (b))
