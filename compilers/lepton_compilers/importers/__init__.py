@@ -2,12 +2,13 @@
 
 source.py     which format the bytes are, by their content; the one entry, `import_model`
 tflite.py     TFLite (int8, float, dynamic range), with cures for three faults of TVM's importer
-onnx.py       ONNX networks, float or between QuantizeLinear and DequantizeLinear
+onnx.py       ONNX networks, float or in integers
+  onnx_walk.py    a node at a time         onnx_fold.py    what constants decide
+  onnx_control.py loops laid out           onnx_values.py  what a name stands for
+  onnx_ops/       rules by theme           onnx_scope.py   what stays outside
 torch.py      PyTorch's exported programs; pt2_archive.py: their files, read without running anything in them
   exported_shapes.py   open extents fixed        torch_operators.py   which operators are taken
   torch_layers.py      their conversion          torch_windows.py, torch_quantized.py   parts of it
-shape_arithmetic.py    what ONNX exporters compute from shapes, computed once the inputs' are fixed
-explicit_padding.py    auto_pad as widths in numbers
 naming.py     the layer's name for the results that TVM leaves unnamed
 replaced.py   checks of trained weights that replace a model's own
 

@@ -119,9 +119,12 @@ class Draft:
         """What the compiler knows of an expression."""
         return known(self.graph, self.parameters, expr)
 
-    def float_constant(self, name: str, what: Known) -> TensorId:
-        """A float constant, or the variable of a trainable parameter. BadInputError for NaN and infinity."""
-        if not np.isfinite(what.values).all():
+    def float_constant(self, name: str, what: Known, infinite: bool = False) -> TensorId:
+        """A float constant, or the variable of a trainable parameter.
+
+        BadInputError for NaN, and for infinity unless `infinite`: masks hold it, weights do not.
+        """
+        if np.isnan(what.values).any() or not (infinite or np.isfinite(what.values).all()):
             raise BadInputError(f"'{what.parameter or name}' holds NaN or infinity; the model is damaged")
         if what.parameter is None:
             return self.constant(name, what.real.astype(np.float32))

@@ -12,6 +12,7 @@ from tvm import relax
 from lepton_compilers.integerize.draft import Draft
 from lepton_compilers.integerize.lower_float import Lowered
 from lepton_compilers.passes.graph import Expr, Var, dtype, is_constant, is_var, operator
+from lepton_compilers.passes.own_operators import is_own, own_arguments
 from lepton_sdk.program import TensorId
 from lepton_sdk.program.float_kernel import FloatKernel, encoded, float_item
 from lepton_sdk.program.reference_kernels import KERNELS
@@ -24,16 +25,18 @@ def float_kernel(draft: Draft, var: Var, items: Mapping[int, Var]) -> Lowered | 
     items: the variables that read single results, by place, where the call gives several.
     """
     call = draft.graph.definition(var)
-    if operator(call) not in KERNELS or not all(kind in DTYPES for kind in _result_types(var)):
+    name = operator(call)
+    if name not in KERNELS or not all(kind in DTYPES for kind in _result_types(var)):
         return None
     reader = _Reader(draft, draft.layer(items[min(items)] if items else var))
-    args = [reader.read(argument) for argument in call.args]
-    attrs = attributes(call)
+    operands, attrs = own_arguments(call) if is_own(call) else (list(call.args), attributes(call))
+    args = [reader.read(operand) for operand in operands]
     if None in (*args, attrs):
         return None
     ys = tuple(_results(draft, var, items, reader.layer))
-    kind = None if call.attrs is None else type(call.attrs).__tvm_ffi_type_info__.type_key
-    op = FloatKernel(str(operator(call)), encoded(args, attrs or {}, kind), tuple(reader.names), ys)
+    held = None if is_own(call) else call.attrs
+    kind = None if held is None else type(held).__tvm_ffi_type_info__.type_key
+    op = FloatKernel(str(name), encoded(args, attrs or {}, kind), tuple(reader.names), ys)
     return Lowered((op,), tuple(reader.reads))
 
 

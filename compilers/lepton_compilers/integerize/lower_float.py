@@ -146,7 +146,7 @@ def _two_operands(draft: Draft, chain: Chain) -> Lowered | None:
             reads.append(operand)
         elif what.parameter is None:
             offset = what.moved(np.atleast_1d)
-            names.append(draft.float_constant(f"{draft.layer(chain.result)}/operand", offset))
+            names.append(draft.float_constant(f"{draft.layer(chain.result)}/operand", offset, infinite=True))
         else:
             return None
     kind = TWO_OPERANDS[chain.operator]

@@ -16,6 +16,7 @@ from lepton_compilers.passes.fold_batch_norm import fold_batch_norm
 from lepton_compilers.passes.fold_constants import fold_constants
 from lepton_compilers.passes.graph import bindings, described
 from lepton_compilers.passes.normalise_negative_indices import normalise_negative_indices
+from lepton_compilers.passes.own_outputs import own_outputs
 from lepton_compilers.passes.record import Pass, PassRecord
 from lepton_compilers.passes.to_nhwc import to_nhwc
 from lepton_compilers.quantize.config import QuantizationConfig
@@ -39,6 +40,7 @@ def front_half(
         to_nhwc,
         canonicalise,
         absorb_flatten,
+        own_outputs,
     )
     if config is None:
         return tidy

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from lepton_sdk.program.float_kernel import FloatKernel, decoded
+from lepton_sdk.program.reference_own_kernels import OWN_KERNELS
 from lepton_sdk.program.reference_windows import WINDOW_KERNELS
 from lepton_sdk.program.rule import Array, Values
 from lepton_sdk.program.tensors import Tensors
@@ -383,6 +384,9 @@ KERNELS: Mapping[str, Kernel] = {
     "relax.sign": np.sign,
     "relax.sin": np.sin,
     "relax.sinh": np.sinh,
+    "relax.sort": lambda x, axis=-1, descending=False: np.take_along_axis(
+        x, _order(x, axis, descending), axis
+    ),
     "relax.split": _split,
     "relax.sqrt": np.sqrt,
     "relax.square": np.square,
@@ -404,4 +408,5 @@ KERNELS: Mapping[str, Kernel] = {
     "relax.where": np.where,
     "relax.zeros": lambda shape, dtype: np.zeros(shape),
     **WINDOW_KERNELS,
+    **OWN_KERNELS,
 }

@@ -12,7 +12,8 @@ TensorId = str
 """A tensor's name, unique in its program."""
 
 DTYPES = (
-    "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64", "bool",
+    "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64",
+    "float16", "float32", "float64", "bool",
 )  # fmt: skip
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper
 
 from lepton_compilers.front import program_from
-from lepton_compilers.importers.explicit_padding import make_padding_explicit
 from lepton_compilers.quantize.config import QuantizationConfig
+from lepton_sdk.program import Padding
+from lepton_sdk.program.operations import Conv2d, MaxPool2d
 from lepton_sdk.program.reference import Reference
 from lepton_targets.errors import BadInputError
 from support.onnx_networks import evaluate, network, normal
@@ -76,9 +76,9 @@ def test_a_quantised_network_with_auto_pad_follows_the_float_one() -> None:
 
 
 def test_the_middle_of_a_network_gets_its_widths_from_inferred_extents() -> None:
-    model = make_padding_explicit(onnx.load_model_from_string(keras_like()), {"x": [1, 2, 16, 16]})
-    pads = [list(a.ints) for node in model.graph.node for a in node.attribute if a.name == "pads"]
-    assert pads == [[0, 0, 1, 1], [1, 1, 0, 0], [0, 0, 0, 0]]
+    operations = program_from(keras_like()).function().operations
+    pads = [op.padding for op in operations if isinstance(op, Conv2d | MaxPool2d)]
+    assert pads == [Padding(0, 1, 0, 1), Padding(1, 0, 1, 0), Padding()]
 
 
 def test_an_auto_pad_that_onnx_has_not_is_refused() -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from lepton_compilers.importers import onnx, tflite, torch_operators
 from lepton_compilers.importers.limits import ONNX_LIMITS, TFLITE_LIMITS, TORCH_LIMITS, listed
+from lepton_compilers.importers.onnx_ops.quantised_layers import MICROSOFT
+from lepton_compilers.importers.onnx_scope import OUT_OF_SCOPE
 from lepton_compilers.importers.tflite_refused import REFUSED
 
 PAGE = Path(__file__).parents[3] / "docs" / "operators.md"
@@ -22,7 +24,6 @@ def _table(operators: Iterable[str], limits: Mapping[str, str]) -> list[str]:
 
 def page() -> str:
     """The whole page."""
-    shape_arithmetic = ", ".join(onnx.SHAPE_ARITHMETIC)
     lines = [
         "# Operators that models may have",
         "",
@@ -31,11 +32,22 @@ def page() -> str:
         "",
         "## ONNX",
         "",
-        f"Opset {onnx.OLDEST_OPSET} or later, one file, float32 inputs, shapes fixed by the file or by"
-        " `--shape`.",
-        f"{shape_arithmetic} are accepted too where they compute shapes.",
+        f"Opset {onnx.OLDEST_OPSET} or later, one file, shapes fixed by the file or by `--shape`; inputs of",
+        "any integer type, bool, float16, float32, float64. bfloat16 comes and goes as float32; halves are",
+        "computed in float32. Whatever only constants and shapes decide is computed at compile time, of any",
+        "operator; If, Loop and Scan are laid out where they decide the course. docs/onnx-coverage.md has",
+        "what of ONNX's node tests passes.",
         "",
         *_table(onnx.SUPPORTED, ONNX_LIMITS),
+        "Of the domain com.microsoft, as ONNX Runtime's quantiser writes it:",
+        f"{', '.join(sorted(MICROSOFT))}.",
+        "",
+        "Outside, each with the reason that a refusal names:",
+        "",
+        "| operator | why |",
+        "|---|---|",
+        *[f"| {name} | {why} |" for name, why in sorted(OUT_OF_SCOPE.items())],
+        "",
         "## PyTorch",
         "",
         "A `.pt2` file of `torch.export.save(torch.export.export(model.eval(), inputs), 'model.pt2')`, "
@@ -82,7 +94,7 @@ def test_limits_are_of_supported_operators() -> None:
 
 
 def test_a_list_names_limits_beside_operators() -> None:
-    assert listed(["Add", "Softmax"], ONNX_LIMITS) == "Add, Softmax (last axis)"
+    assert listed(["Add", "TopK"], ONNX_LIMITS) == "Add, TopK (a constant k)"
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from lepton_sdk.program.float_kernel import FloatKernel, decoded
 from lepton_targets.errors import MissingExtraError
 
 HEADER = "mathematics.h"
+_NO_NUMBERS = {"inf": "__builtin_inff()", "nan": '__builtin_nanf("")'}
 Spec = tuple[tuple[int, ...], str]
 """Shape and dtype of a tensor."""
 
@@ -87,6 +89,18 @@ def kernel(operator: str, arguments: str, xs: tuple[Spec, ...], ys: tuple[Spec, 
     return Kernel(name, body + _entry(name, [*xs, *ys], scratch), tuple(_nbytes(s) for s in scratch))
 
 
+@functools.cache
+def _complete_c() -> None:
+    """C's fabsf and fabs for TVM's fabs, the one function that its C target leaves unnamed."""
+    from tvm import tirx
+
+    def named(call: Any) -> Any:
+        kind = str(call.ty.dtype)
+        return tirx.call_pure_extern(kind, "fabs" if kind == "float64" else "fabsf", *call.args)
+
+    tirx.register_intrin_lowering("tirx.fabs", target="c", f=named)
+
+
 def _loops(operator: str, arguments: str, xs: tuple[Spec, ...], ys: tuple[Spec, ...]) -> Any:
     """The PrimFunc that Relax's legalisation gives."""
     import tvm
@@ -137,15 +151,17 @@ def _fields(kind: str, attrs: dict[str, Any]) -> dict[str, Any]:
     return {name: boxed(value, schemas[name]) for name, value in attrs.items()}
 
 
-@functools.cache
-def _complete_c() -> None:
-    """TVM's C target lowers no absolute value of a float; C has a function of that name."""
+def _from_their_beginning(function: Any, buffers: Any) -> Any:
+    """The function with buffers that begin at their pointers; scatters leave that open."""
     from tvm import tirx
 
-    def named(call: Any) -> Any:
-        return tirx.call_pure_extern("float32", "fabsf", call.args[0])
-
-    tirx.register_intrin_lowering("tirx.fabs", target="c", f=named)
+    open_offsets = [b.elem_offset for b in buffers if isinstance(b.elem_offset, tirx.Var)]
+    if not open_offsets:
+        return function
+    held = [tirx.Bind(offset, tirx.const(0, str(offset.ty.dtype))) for offset in open_offsets]
+    return tirx.PrimFunc(function.params, tirx.SeqStmt([*held, function.body])).with_attr(
+        dict(function.attrs.items())
+    )
 
 
 def _c_body(loops: Any, name: str) -> tuple[str, list[Spec]]:
@@ -184,7 +200,10 @@ def _c_body(loops: Any, name: str) -> tuple[str, list[Spec]]:
         tirx.transform.StmtSimplify(),
     ]
     lowered = tvm.ir.transform.Sequential(lower)(module)[name]
-    source = function_source({name: pointer_function(name, lowered.params, [lowered.body])})
+    plain = pointer_function(name, lowered.params, [lowered.body])
+    source = function_source({name: _from_their_beginning(plain, lowered.params)})
+    # As TVM prints them.
+    source = re.sub(r"(?<![\w.])(inf|nan)f?\b(?!\()", lambda m: _NO_NUMBERS[m[1]], source)
     if "half" in source or "TVMBackend" in source:
         raise NoKernel("it needs types or memory that plain C code does not have")
     return source, [(tuple(int(n) for n in b.shape), str(b.dtype)) for b in lifted]

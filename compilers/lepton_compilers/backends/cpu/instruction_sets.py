@@ -14,6 +14,7 @@ from lepton_compilers.backends.cpu import (
     float_kernel,
     int16,
     neon,
+    own_kernels,
     portable,
     recurrent,
     sequence,
@@ -43,6 +44,7 @@ class InstructionSet:
 EVERYWHERE: tuple[Rows, ...] = (
     portable.LOWERINGS,
     elementwise.LOWERINGS,
+    own_kernels.LOWERINGS,
     float_kernel.LOWERINGS,
     int16.LOWERINGS,
     vision.LOWERINGS,

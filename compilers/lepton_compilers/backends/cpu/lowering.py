@@ -43,7 +43,9 @@ def choose(op: Operation, tensors: Tensors, tables: Iterable[Rows]) -> Lowering 
             if isinstance(answer, Yes):
                 return lowering
             reasons.append(answer.reason)
-    return No("; ".join(dict.fromkeys(reasons)) or f"there is no kernel for {type(op).__name__}")
+    return No(
+        "; ".join(dict.fromkeys(filter(None, reasons))) or f"there is no kernel for {type(op).__name__}"
+    )
 
 
 def plan_function(

@@ -17,6 +17,9 @@ from lepton_targets.errors import MissingExtraError
 HEADER_ORDER = (
     "portable.h",
     "mathematics.h",
+    "halves.h",
+    "ordering.h",
+    "sampling.h",
     "elementwise.h",
     "int16.h",
     "vision.h",
