@@ -12,6 +12,8 @@
 
 #define TVM_DLL static inline
 #define LEPTON_KERNEL static inline __attribute__((always_inline))
+/* Functions that a generated file shares among its uses of a kernel. */
+#define LEPTON_SHARED static __attribute__((noinline))
 /* LEPTON_UNROLL: arrays indexed by the loop become registers. LEPTON_LOOP: code size matters more. */
 #if defined(__clang__)
 #define LEPTON_UNROLL _Pragma("clang loop unroll(full)")

@@ -14,6 +14,7 @@ blocked.py            the rows of instruction sets that share kernels/blocked.h:
 draft.py, plan.py     the plan while it is made, and the finished plan, printable
 layout.py, packing.py how tensors and weights lie in memory; ranges.py: what sums can reach
 signatures.py         kernels' parameters by name; splits.py: which calls fall into parts that run together
+specialised.py        one C function for all layers of equal shapes
 tir.py                plan → PrimFunc → C; regions.py: forks around parts; toolchain.py: C → shared object
 """
 

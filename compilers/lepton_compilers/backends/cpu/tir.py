@@ -11,6 +11,7 @@ from typing import Any
 from lepton_compilers.backends.cpu import regions
 from lepton_compilers.backends.cpu.plan import Call, Place, Plan, Space
 from lepton_compilers.backends.cpu.signatures import kernel_header
+from lepton_compilers.backends.cpu.specialised import Specialised
 from lepton_sdk.runtime import source
 from lepton_targets.errors import MissingExtraError
 
@@ -83,8 +84,10 @@ def c_unit(plans: Sequence[Plan], headers: Iterable[str], symbols: Mapping[str, 
 def _functions(plans: Sequence[Plan], symbols: Mapping[str, str]) -> list[str]:
     # Functions share the kernels that were generated for them.
     parts = [*{name: text for plan in plans for name, text in plan.sources.items()}.values()]
+    shared = Specialised(plans)
+    parts.append(shared.source())
     for plan in plans:
-        parts += [*_body_sources(plan), _entry_source(plan, symbols[plan.function])]
+        parts += [*_body_sources(plan, shared), _entry_source(plan, symbols[plan.function])]
     return parts
 
 
@@ -132,18 +135,18 @@ __attribute__((visibility("default"))) int {name}(
 """
 
 
-def _body_sources(plan: Plan) -> list[str]:
+def _body_sources(plan: Plan, shared: Specialised) -> list[str]:
     """What parts do, what forks them, and the function's body that calls both forks and kernels."""
     try:
         import tvm  # noqa: F401
     except ImportError as error:
         raise MissingExtraError("compiling for a CPU", "compile", "apache-tvm") from error
     forked, function = regions.numbered(plan), plan.function
-    body = function_source({f"body_{function}": _body_function(plan, forked)})
+    body = function_source({f"body_{function}": _body_function(plan, shared, forked)})
     if not forked:
         return [body]
     names = {number: regions.part_name(function, number) for number in forked}
-    parts = {names[n]: _part_function(plan, names[n], call.parts) for n, call in forked.items()}
+    parts = {names[n]: _part_function(plan, shared, names[n], call.parts) for n, call in forked.items()}
     return [function_source(parts), regions.fork_source(function, _names(plan), forked), body]
 
 
@@ -184,16 +187,17 @@ def function_source(functions: Mapping[str, Any]) -> str:
     module = tvm.ir.transform.Sequential(lower)(module)
     source = tvm.get_global_func("target.build.c")(module, tvm.target.Target({"kind": "c"})).inspect_source()
     lines = [line for line in source.splitlines() if not line.startswith(_PROLOGUE)]
-    return "\n".join(lines)
+    # What is called is defined above; a second declaration as inline would contradict LEPTON_SHARED.
+    return "\n".join(line for line in lines if not (line.startswith("TVM_DLL ") and line.endswith(";")))
 
 
 class _Frame:
     """A buffer for each of a generated function's pointers, uint8_t, in the order of `_spaces`."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, shared: Specialised) -> None:
         from tvm import tirx
 
-        self.plan, extents = plan, _extents(plan)
+        self.plan, self.shared, extents = plan, shared, _extents(plan)
         self.buffers = {
             key: tirx.decl_buffer([extents.get(key, 1)], "uint8", name)
             for key, name in zip(_spaces(plan), _names(plan), strict=True)
@@ -212,7 +216,10 @@ class _Frame:
                 offset = offset + index * _literal(value.step)
             return tirx.address_of(tirx.BufferLoad(self.buffers[buffer.space, buffer.index], [offset]))
 
-        return tirx.Evaluate(tirx.call_extern("void", call.kernel, *map(argument, call.arguments)))
+        name, arguments = self.shared.name(call), call.arguments
+        if name is not None:
+            arguments = call.places
+        return tirx.Evaluate(tirx.call_extern("void", name or call.kernel, *map(argument, arguments)))
 
 
 def _literal(value: int) -> Any:
@@ -221,11 +228,11 @@ def _literal(value: int) -> Any:
     return tirx.const(value, "int32")
 
 
-def _body_function(plan: Plan, forked: Mapping[int, Call]) -> Any:
+def _body_function(plan: Plan, shared: Specialised, forked: Mapping[int, Call]) -> Any:
     """Every call in order; those in `forked`, by number, through their forks."""
     from tvm import tirx
 
-    frame, statements = _Frame(plan), []
+    frame, statements = _Frame(plan, shared), []
     buffers = list(frame.buffers.values())
     # The last pointer leads to all of them, for the forks.
     pointers = tirx.decl_buffer([1], "uint8", "pointers")
@@ -244,11 +251,11 @@ def _body_function(plan: Plan, forked: Mapping[int, Call]) -> Any:
     return pointer_function(f"body_{plan.function}", [*buffers, pointers] if forked else buffers, statements)
 
 
-def _part_function(plan: Plan, name: str, parts: Sequence[Call]) -> Any:
+def _part_function(plan: Plan, shared: Specialised, name: str, parts: Sequence[Call]) -> Any:
     """Part `index` of a call: which of its forms, and which repetition of it."""
     from tvm import tirx
 
-    frame, index = _Frame(plan), tirx.Var("index", "int32")
+    frame, index = _Frame(plan, shared), tirx.Var("index", "int32")
     *others, last = parts
     first = sum(part.times for part in others)
     statement = frame.call(last, index - _literal(first))
