@@ -1,7 +1,7 @@
-"""Networks larger than MLPerf Tiny's, as ONNX files with random weights: speed does not depend on what was learned.
+"""Networks larger than MLPerf Tiny's, as ONNX files: their weights are random, speed does not depend on them.
 
-Shapes as published: ResNet-50 (He and others, 2015, with strides on the 3 × 3), MobileNetV2 (Sandler and others,
-2018), ShuffleNet 1× with 3 groups (Zhang and others, 2017), DenseNet-121 (Huang and others, 2016).
+Shapes as published: ResNet-50 (He and others, 2015, with strides on the 3 × 3), MobileNetV2 (Sandler and
+others, 2018), ShuffleNet 1× with 3 groups (Zhang and others, 2017), DenseNet-121 (Huang and others, 2016).
 Normalisations are folded into convolutions where one precedes, as exporters do.
 """
 
@@ -116,10 +116,11 @@ def mobilenet_v2() -> onnx.ModelProto:
     """0.30 G multiply-accumulates."""
     n = Network()
     x, inner = n.conv(INPUT, 3, 32, 3, 2, top=6), 32
-    stages = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
-    for widen, out, depth, first_stride in stages:
+    stages = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2))
+    stages += ((6, 320, 1, 1),)
+    for widen, out, depth, first in stages:
         for layer in range(depth):
-            stride, wide = (1 if layer else first_stride), inner * widen
+            stride, wide = (1 if layer else first), inner * widen
             y = x if widen == 1 else n.conv(x, inner, wide, top=6)
             y = n.conv(n.conv(y, wide, wide, 3, stride, groups=wide, top=6), wide, out)
             x = n.node("Add", x, y) if stride == 1 and inner == out else y
