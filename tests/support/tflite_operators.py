@@ -490,3 +490,59 @@ def computed_shape() -> tuple[bytes, tuple[Array, ...]]:
     return network(Graph([x], [turned], nodes)), (
         np.random.default_rng(9).normal(size=MAP).astype(np.float32),
     )
+
+
+def float16_weights() -> tuple[bytes, tuple[Array, ...]]:
+    """What the converter writes for float16: constants through DEQUANTIZE, the layer in float32."""
+    rng, x, y = np.random.default_rng(8), floats("x", MAP), floats("y", (1, 6, 4, 5))
+    stored = [
+        constant("w16", rng.normal(size=(5, 3, 3, 8)).astype(np.float16)),
+        constant("b16", rng.normal(size=5).astype(np.float16)),
+    ]
+    real = [floats("w", (5, 3, 3, 8)), floats("b", (5,))]
+    fields = {"strideH": 1, "strideW": 1, "dilationHFactor": 1, "dilationWFactor": 1}
+    made = options(s.Conv2DOptionsT, padding=s.Padding.SAME, **fields)
+    widen = [
+        Node(OPS.DEQUANTIZE, [a], [b], options(s.DequantizeOptionsT), OPTIONS.DequantizeOptions, 3)
+        for a, b in zip(stored, real)
+    ]
+    conv = Node(OPS.CONV_2D, [x, *real], [y], made, OPTIONS.Conv2DOptions)
+    return network(Graph([x], [y], [*widen, conv])), (rng.normal(size=MAP).astype(np.float32),)
+
+
+def int8_in_float() -> dict[str, tuple[bytes, tuple[Array, ...]]]:
+    """(file, inputs) of int8 operators without an int8 form here: LiteRT's bytes are met within a step."""
+    rng = np.random.default_rng(11)
+
+    def held(name: str, scale: float, zero: int) -> Spec:
+        return Spec(name, MAP, scales=(float(np.float32(scale)),), zero_point=zero)
+
+    def values(low: int = -128) -> Array:
+        return rng.integers(low, 128, MAP).astype(np.int8)
+
+    difference = Form(s.SquaredDifferenceOptionsT, None, 2)
+    pair = [held("a", 0.05, 3), held("b", 0.04, -7)]
+    made = {
+        "SQUARED_DIFFERENCE": (
+            _network("SQUARED_DIFFERENCE", difference, pair, held("y", 0.4, -128)),
+            (values(), values()),
+        ),
+        "DIV": (
+            _network("DIV", Form(s.DivOptionsT, None, 2), pair, held("y", 0.05, 1)),
+            # LiteRT gives the least integer for nothing divided by something.
+            (values(4), values(20)),
+        ),
+        "L2_NORMALIZATION": (
+            _network("L2_NORMALIZATION", Form(s.L2NormOptionsT, None, 2), pair[:1], held("y", 1 / 128, 0)),
+            (values(),),
+        ),
+        "LOG_SOFTMAX": (
+            _network("LOG_SOFTMAX", Form(version=2), pair[:1], held("y", 16 / 256, 127)),
+            (values(),),
+        ),
+    }
+    for name in ("GREATER", "LESS_EQUAL"):
+        title = "".join(word.capitalize() for word in name.split("_"))
+        form = Form(getattr(s, f"{title}OptionsT"), None, 2)
+        made[name] = (_network(name, form, pair, Spec("y", MAP, np.bool_)), (values(), values()))
+    return made

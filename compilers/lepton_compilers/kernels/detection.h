@@ -75,7 +75,7 @@ static __attribute__((unused)) int suppress(const float *boxes, const float *sco
 
 static __attribute__((unused)) void detect(const float *encoded, const float *scores, const float *anchors, float *boxes, float *classes,
                    float *best, float *count, float *decoded, float *column, int32_t *order, int32_t *spare,
-                   float *held, int32_t *held_box, int32_t *sorted, const int n, const int coordinates,
+                   float *held, int32_t *held_box, int32_t *held_class, int32_t *sorted, const int n, const int coordinates,
                    const int columns, const int n_classes, const int max_detections, const int each,
                    const int per_class, const int regular, const float threshold, const float iou, const float sy,
                    const float sx, const float sh, const float sw) {
@@ -125,7 +125,8 @@ static __attribute__((unused)) void detect(const float *encoded, const float *sc
     const int won = suppress(decoded, column, order, spare, n, per_class, threshold, iou);
     for (int i = 0; i < won; i++) {
       held[total + i] = column[order[i]];
-      held_box[total + i] = order[i] * n_classes + c;
+      held_box[total + i] = order[i];
+      held_class[total + i] = c;
     }
     const int all = total + won;
     /* the best so far and this class's, sorted; what is beyond max_detections falls out */
@@ -133,35 +134,39 @@ static __attribute__((unused)) void detect(const float *encoded, const float *sc
     fall(held, sorted, sorted + max_detections + n, all);
     total = LEPTON_MIN(all, max_detections);
     float *next = held + max_detections + n;
-    int32_t *next_box = held_box + max_detections + n;
+    int32_t *next_box = held_box + max_detections + n, *next_class = held_class + max_detections + n;
     for (int i = 0; i < total; i++) {
       next[i] = held[sorted[i]];
       next_box[i] = held_box[sorted[i]];
+      next_class[i] = held_class[sorted[i]];
     }
     for (int i = 0; i < total; i++) {
       held[i] = next[i];
       held_box[i] = next_box[i];
+      held_class[i] = next_class[i];
     }
   }
   for (int i = 0; i < total; i++) {
-    for (int k = 0; k < 4; k++) boxes[4 * i + k] = decoded[4 * (held_box[i] / n_classes) + k];
-    classes[i] = (float)(held_box[i] % n_classes);
+    for (int k = 0; k < 4; k++) boxes[4 * i + k] = decoded[4 * held_box[i] + k];
+    classes[i] = (float)held_class[i];
     best[i] = held[i];
   }
   count[0] = (float)total;
 }
 
-/* decoded [n][4], column [n] float; order, spare [n] int32; held, held_box, sorted [2 (max_detections + n)] */
+/* decoded [n][4], column [n] float; order, spare [n] int32; held, held_box, held_class, sorted
+ * [2 (max_detections + n)]. No division of integers: 32-bit cores call a library for it. */
 LEPTON_KERNEL void detections(uint8_t *encoded, uint8_t *scores, uint8_t *anchors, uint8_t *boxes, uint8_t *classes,
                               uint8_t *best, uint8_t *count, uint8_t *decoded, uint8_t *column, uint8_t *order,
-                              uint8_t *spare, uint8_t *held, uint8_t *held_box, uint8_t *sorted, const int n,
+                              uint8_t *spare, uint8_t *held, uint8_t *held_box, uint8_t *held_class, uint8_t *sorted,
+                              const int n,
                               const int coordinates, const int columns, const int n_classes,
                               const int max_detections, const int each, const int per_class, const int regular,
                               const int threshold, const int iou, const int sy, const int sx, const int sh,
                               const int sw) {
   detect((const float *)encoded, (const float *)scores, (const float *)anchors, (float *)boxes, (float *)classes,
          (float *)best, (float *)count, (float *)decoded, (float *)column, (int32_t *)order, (int32_t *)spare,
-         (float *)held, (int32_t *)held_box, (int32_t *)sorted, n, coordinates, columns, n_classes, max_detections,
+         (float *)held, (int32_t *)held_box, (int32_t *)held_class, (int32_t *)sorted, n, coordinates, columns, n_classes, max_detections,
          each, per_class, regular, float_of_bits(threshold), float_of_bits(iou), float_of_bits(sy), float_of_bits(sx),
          float_of_bits(sh), float_of_bits(sw));
 }

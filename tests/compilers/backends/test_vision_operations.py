@@ -8,12 +8,15 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from lepton_compilers.backends import Yes, cpu
-from lepton_sdk.program import reference, serialize
+from lepton_sdk.program import Tensor, reference, serialize
+from lepton_sdk.program.detection import Detections
+from lepton_sdk.program.tensors import constant
 from lepton_sdk.program.vision import VISION_OPERATIONS
 from lepton_targets import CPUS, get_target
 from lepton_targets.host import runs_here
+from support.elf import parse
 from support.native import Native
-from support.programs import Case, together
+from support.programs import Case, program_of, together
 from support.vision_cases import EXACT_VISION, FLOAT_VISION
 
 CASES_AN_OPERATION = 8
@@ -73,3 +76,21 @@ def test_every_vision_operation_survives_its_bytes_and_runs_on_every_cpu(case: C
     (op,) = case.program.function().operations
     for row in CPUS:
         assert cpu.supports(op, case.program.tensors, row) == Yes()
+
+
+def test_cores_of_32_bits_need_no_library() -> None:
+    """An integer division or a wide shift would be a call of what is not there."""
+
+    @ONE_LIBRARY
+    @given(several({**EXACT_VISION, **{f"{name} float": cases for name, cases in FLOAT_VISION.items()}}))
+    def check(cases: list[Case]) -> None:
+        tensors = [Tensor(name, (1, 30, 4), "float32") for name in ("encoded", "scores")]
+        tensors += [constant("anchors", np.ones((30, 4), np.float32)), Tensor("boxes", (1, 5, 4), "float32")]
+        tensors += [Tensor(name, (1, 5), "float32") for name in ("classes", "best")]
+        tensors.append(Tensor("count", (1,), "float32"))
+        ends = ("encoded", "scores", "anchors", "boxes", "classes", "best", "count")
+        op = Detections(*ends, 3, 5, 1, 4, True, 0.1, 0.5, 10.0, 10.0, 5.0, 5.0)
+        program = together([*cases, Case(program_of(tensors, [op]), ())])
+        assert parse(cpu.lower(program, get_target("armv7")).code).undefined == ()
+
+    check()

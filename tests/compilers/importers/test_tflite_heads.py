@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+from lepton_compilers import compile
 from lepton_compilers.backends import cpu
 from lepton_compilers.front import program_from
+from lepton_sdk import Session
 from lepton_sdk.program import Program
 from lepton_sdk.program.reference import Reference
 from lepton_targets import get_target
@@ -145,3 +149,15 @@ def test_a_sequence_lstm_keeps_its_states_as_litert_does(time_major: bool) -> No
     engines[0].reset()
     np.testing.assert_allclose(engines[0].run([heard[0][0]])[0], heard[0][1], rtol=1e-5, atol=1e-5)
     assert np.abs(engines[0].run([heard[0][0]])[0] - heard[0][1]).max() > 1e-3
+
+
+def test_a_session_resets_the_state_of_a_bundle(tmp_path: Path) -> None:
+    (tmp_path / "stream.tflite").write_bytes(streaming_network())
+    compile(tmp_path / "stream.tflite", "host", output=tmp_path / "stream.lep")
+    with contextlib.closing(Session(tmp_path / "stream.lep")) as session:
+        assert session.self_test().values == 4 * 6
+        frames = [int8(np.random.default_rng(i), (1, 1, 4)) for i in range(3)]
+        first, *_ = [session.run(frame)["y"].copy() for frame in frames]
+        assert not np.array_equal(session.run(frames[0])["y"], first)
+        session.reset()
+        np.testing.assert_array_equal(session.run(frames[0])["y"], first)

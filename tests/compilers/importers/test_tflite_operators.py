@@ -26,7 +26,14 @@ from support.native import Native
 from support.programs import Case, together
 from support.tflite_layers import layer
 from support.tflite_network import Spec
-from support.tflite_operators import byte_networks, computed_shape, float_networks, int8_networks
+from support.tflite_operators import (
+    byte_networks,
+    computed_shape,
+    float16_weights,
+    float_networks,
+    int8_in_float,
+    int8_networks,
+)
 
 Networks = Mapping[str, tuple[bytes, tuple[npt.NDArray[Any], ...]]]
 FLOAT, INT8 = float_networks(), int8_networks()
@@ -93,3 +100,20 @@ def test_every_supported_operator_is_tested() -> None:
     named = {name.split()[0] for name in (*FLOAT, *INT8)}
     others = {*ELSEWHERE, *ON_CONSTANTS, *STATE_OPERATORS, *FOLDED_ONLY, *CUSTOM, *RECURRENT}
     assert set(SUPPORTED) <= named | others
+
+
+def test_float16_weights_are_read_as_constants() -> None:
+    content, inputs = float16_weights()
+    program, expected = program_from(content), LiteRT(content).run_all(inputs)
+    assert [type(op).__name__ for op in program.function().operations] == ["Conv2d"]
+    np.testing.assert_allclose(Reference(program).run(inputs)[0], expected[0], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", int8_in_float())
+def test_what_has_no_int8_form_is_computed_in_float(name: str) -> None:
+    content, inputs = int8_in_float()[name]
+    expected, found = LiteRT(content).run_all(inputs)[0], Reference(program_from(content)).run(inputs)[0]
+    assert (found.dtype, found.shape) == (expected.dtype, expected.shape)
+    steps = np.abs(found.astype(np.int64) - expected.astype(np.int64))
+    assert steps.max() <= 1
+    assert (steps > 0).mean() < 0.05

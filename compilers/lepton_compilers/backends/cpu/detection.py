@@ -37,7 +37,7 @@ def _emit_detections(op: Detections, draft: Draft) -> None:
     columns, longest = draft.tensors[op.scores].shape[2], 2 * (op.max_detections + n)
     sources = [draft.read(name) for name in op.inputs]
     targets = [draft.write(name) for name in op.outputs]
-    scratch = [draft.scratch(4 * size) for size in (4 * n, n, n, n, longest, longest, longest)]
+    scratch = [draft.scratch(4 * size) for size in (4 * n, n, n, n, longest, longest, longest, longest)]
     whole = (n, coordinates, columns, op.n_classes, op.max_detections, op.classes_a_box, op.per_class)
     scales = (op.y_scale, op.x_scale, op.height_scale, op.width_scale)
     reals = [float_bits(value) for value in (op.score_threshold, op.iou_threshold, *scales)]
