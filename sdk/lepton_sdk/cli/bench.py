@@ -6,25 +6,27 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lepton_sdk.cli.output import print_json, print_table
-from lepton_targets.errors import BadInputError, UnavailableError, UsageError, nearest
+from lepton_targets.errors import MissingExtraError, UnavailableError
 
 if TYPE_CHECKING:
     from lepton_sdk.session import Session
 
-_PEERS = ("litert", "onnxruntime", "openvino")
 _COLD_STARTS = 7
 
 
 def bench(
     bundle: Annotated[Path, typer.Argument(help="Bundle to measure.")],
     against: Annotated[
-        str | None, typer.Option(help="litert:FILE.tflite: measure it too, in turns, in the same run.")
+        str | None,
+        typer.Option(help="litert:FILE, onnxruntime:FILE or openvino:FILE: measure it too, in turns."),
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads of one inference, both sides.")] = 1,
     cold: Annotated[
@@ -38,14 +40,19 @@ def bench(
 ) -> None:
     """Measure latency: batches in turns, median, least and 99th percentile."""
     from lepton_sdk.benchmark import bound_call, example_inputs, measure
+    from lepton_sdk.peers import open_peer
     from lepton_sdk.session import Session
 
     session = Session(bundle, engine=engine, threads=threads, trust=key)
     inputs = example_inputs(session, function)
-    calls = [bound_call(session, function, inputs)]
+    calls: list[Callable[[], object]] = [bound_call(session, function, inputs)]
     if against is not None:
-        peer = _Peer(against, threads)
-        calls.append(peer.call(session, inputs, function))
+        order = [spec.name for spec in session.interface(function).inputs]
+        peer = open_peer(against, [inputs[name] for name in order], threads)
+        calls.append(peer.call)
+    peak = _peak(session, function) if engine == "native" and session.threads == 1 else None
+    if peak is not None:
+        calls.append(peak.call)
     own, *other = measure(calls, seconds)
     report: dict[str, Any] = {
         "bundle": bundle.name,
@@ -60,6 +67,8 @@ def bench(
         "peak_fraction": None,
         "cold": _cold(bundle, engine, key or []) if cold else None,
     }
+    if peak is not None:
+        report["peak_fraction"] = peak.fraction(own.median, other.pop().min)
     if other:
         report["against"] = {"name": peer.name, "version": peer.version, "latency_us": other[0].to_json()}
         report["ratio_median"] = own.median / other[0].median
@@ -70,34 +79,41 @@ def bench(
         _print(report)
 
 
-class _Peer:
-    """What is measured beside the bundle, named as `litert:FILE`."""
+@dataclass(frozen=True, slots=True)
+class _Peak:
+    """A loop of multiply-accumulates, and how many the function and the loop do."""
 
-    def __init__(self, text: str, threads: int) -> None:
-        self.name, _, path = text.partition(":")
-        if self.name not in _PEERS or not path:
-            raise UsageError(
-                f"--against is '{text}'{nearest(self.name, _PEERS)}", "accepted: litert:FILE.tflite"
-            )
-        if self.name != "litert":
-            raise UnavailableError(f"measuring against {self.name} is not available in this version")
-        from lepton_sdk.engines.litert import open
+    call: Callable[[], object]
+    loop_macs: int
+    macs: int
 
-        self._engine = open(path, threads)
-        self._path = path
-        from importlib import metadata
+    def fraction(self, latency_us: float, loop_us: float) -> float:
+        """Of the multiply-accumulates a second that the loop shows, those that the function does."""
+        return (self.macs / latency_us) / (self.loop_macs / loop_us)
 
-        self.version = metadata.version("ai-edge-litert")
 
-    def call(self, session: Session, inputs: dict[str, Any], function: str) -> Any:
-        """Its call on the same arrays, set once. Raises BadInputError where the models' inputs differ."""
-        own, theirs = session.interface(function).inputs, self._engine.functions["infer"].inputs
-        if [(s.shape, s.dtype) for s in own] != [(s.shape, s.dtype) for s in theirs]:
-            raise BadInputError(
-                f"{session.path} and {self._path} take different inputs",
-                f"{', '.join(map(str, own))} and {', '.join(map(str, theirs))}",
-            )
-        return self._engine.resident([inputs[spec.name] for spec in own])
+def _peak(session: Session, function: str) -> _Peak | None:
+    """The loop for the session's target, if some package installed here has one; it may need a compiler."""
+    from importlib.metadata import entry_points
+
+    program = session.bundle.program() if session.bundle is not None else None
+    if program is None:
+        return None
+    by_type: dict[str, int] = {}
+    for op in program.function(function).operations:
+        kind = program.tensors[op.outputs[0]].dtype if op.outputs else ""
+        by_type[kind] = by_type.get(kind, 0) + op.macs(program.tensors)
+    dtype, macs = max(by_type.items(), key=lambda item: item[1], default=("", 0))
+    if not macs:
+        return None
+    for entry in entry_points(group="lepton.peaks"):
+        try:
+            found = entry.load()(session.target, dtype)
+        except (ImportError, MissingExtraError):
+            continue
+        if found is not None:
+            return _Peak(found[0], found[1], sum(by_type.values()))
+    return None
 
 
 def _cold(bundle: Path, engine: str, keys: list[Path]) -> dict[str, float]:
@@ -127,6 +143,8 @@ def _print(report: dict[str, Any]) -> None:
         rows.append((f"{peer['name']} {peer['version']}", *peer["latency_us"].values()))
         rows.append(("ratio", *(own / theirs for own, theirs in zip(rows[0][1:], rows[1][1:]))))
     print_table(columns, rows)
+    if report["peak_fraction"] is not None:
+        print(f"  {report['peak_fraction']:.0%} of this core's peak, by operations in the model")
     if report["cold"]:
         for name, value in report["cold"].items():
             print(f"  {name:<20} {value:8.2f}")

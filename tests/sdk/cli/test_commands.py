@@ -179,7 +179,7 @@ def test_bench_has_the_contracts_keys(lepton: Lepton, path: Path) -> None:
 
 def test_bench_refuses_what_it_does_not_know(lepton: Lepton, path: Path) -> None:
     assert lepton("bench", path, "--against", "litertt:x").code == 2
-    assert lepton("bench", path, "--against", "onnxruntime:x").code == 5
+    assert lepton("bench", path, "--against", "onnxruntime:x").code == 3
     assert lepton("bench", path, "--engine", "qemuu").code == 2
 
 

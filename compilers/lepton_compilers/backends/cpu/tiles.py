@@ -7,6 +7,9 @@ from __future__ import annotations
 
 REGISTERS = 32
 LEAST_WINOGRAD_CHANNELS = 16
+MOST_WEIGHTS_OF_LARGE_TILES = 128 * 256
+WINOGRAD_SCRATCH_BYTES = 640 * 1024
+"""What tiles before and after their products may take of the second-level cache."""
 
 
 def even(width: int, limit: int) -> int:
@@ -64,11 +67,14 @@ def float_row_blocks(blocks: int) -> int:
 
 
 def winograd_tile(height: int, width: int, inner: int, out: int) -> tuple[int, int, int, int] | None:
-    """(m, tiles together, mr, nv) of a 3 × 3 float32 convolution in Winograd's form, where that pays."""
+    """(m, tiles together, mr, nv) of a 3 × 3 float32 convolution in Winograd's form, where that pays.
+
+    m = 4 has the fewest products, but 4 times a kernel's weights: many channels read those from far away.
+    """
     if inner < LEAST_WINOGRAD_CHANNELS or out < LEAST_WINOGRAD_CHANNELS or min(height, width) < 4:
         return None
-    m = 4
-    tiles = -(-height // m) * -(-width // m)
-    nv = min(-(-out // 16), 2)
-    together = even(tiles, 16)
+    m = 4 if inner * out <= MOST_WEIGHTS_OF_LARGE_TILES else 2
+    nv, tile_bytes = min(-(-out // 16), 2), (m + 2) ** 2 * (inner + out) * 4
+    most = max(8, min(28 if nv == 2 else 16, WINOGRAD_SCRATCH_BYTES // tile_bytes))
+    together = even(-(-height // m) * -(-width // m), most)
     return m, together, even(together, 14 if nv == 2 else 16), nv
