@@ -27,6 +27,7 @@ from lepton_sdk.program.operations import Conv2d
 from lepton_sdk.program.tensors import constant
 from lepton_targets import get_target
 from lepton_targets.host import runs_here
+from support.emulated import Emulated
 from support.native import Native
 from support.operation_cases import EXACT_CASES, FLOAT_CASES
 from support.programs import Case, program_of, together
@@ -36,7 +37,7 @@ FOR = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, 
 BODY = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int)
 
 
-@pytest.fixture(params=("x86-64", "x86-64-avx512vnni"))
+@pytest.fixture(params=("x86-64", "x86-64-avx2", "x86-64-avx512vnni"))
 def row(request: pytest.FixtureRequest) -> cpu.Cpu:
     found = get_target(str(request.param))
     if not runs_here(found):
@@ -90,6 +91,30 @@ def test_parts_of_every_operation_in_any_order(row: cpu.Cpu, monkeypatch: pytest
 
     check()
     assert max(counts) >= splits.MOST_PARTS // 2
+
+
+@pytest.mark.parametrize("target", ["cortex-a53", "cortex-a76"])
+def test_parts_of_every_int8_operation_on_arm(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(splits, "LEAST_PART_NS", 0.0)
+    row = get_target(target)
+
+    @settings(
+        max_examples=2,
+        deadline=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+        phases=(Phase.generate,),
+    )
+    @given(st.tuples(*EXACT_CASES.values()))
+    def check(cases: tuple[Case, ...]) -> None:
+        program = together(cases)
+        emulated = Emulated(program, cpu.lower(program, row), row)
+        for index, case in enumerate(cases):
+            found = emulated.run(case.inputs, f"case{index}")
+            for a, b in zip(found, reference.run(case.program, case.inputs), strict=True):
+                np.testing.assert_array_equal(a, b, err_msg=str(case.program.function().operations))
+
+    check()
 
 
 def conv(height: int, channels: int) -> Case:

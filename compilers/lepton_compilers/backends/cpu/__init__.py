@@ -13,7 +13,7 @@ fused.py              operations that one kernel does better at once than two in
 blocked.py            the rows of instruction sets that share kernels/blocked.h: avx2.py, neon.py
 draft.py, plan.py     the plan while it is made, and the finished plan, printable
 layout.py, packing.py how tensors and weights lie in memory; ranges.py: what sums can reach
-signatures.py         kernels' parameters by name; splits.py: which calls fall into parts that run together
+signatures.py         kernels' parameters by name; splits.py, split_maps.py, cuts.py: calls in parts
 specialised.py        one C function for all layers of equal shapes
 tir.py                plan → PrimFunc → C; regions.py: forks around parts; toolchain.py: C → shared object
 """

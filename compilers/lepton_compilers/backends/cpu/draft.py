@@ -18,6 +18,7 @@ from lepton_compilers.backends.cpu.packing import WeightBlob
 from lepton_compilers.backends.cpu.plan import Buffer, Call, Place, Plan, Space
 from lepton_compilers.backends.cpu.signatures import parameters
 from lepton_compilers.backends.cpu.splits import split
+from lepton_compilers.backends.cpu.tir import ordered_headers
 from lepton_sdk.program import Function, Operation, Program, Tensor, TensorId
 from lepton_sdk.program.operations import Reshape
 
@@ -192,7 +193,8 @@ class Draft:
         )
 
     def _split(self, call: Call, header: str) -> Call:
-        names = parameters(header).get(call.kernel) or parameters(PORTABLE_HEADER).get(call.kernel)
+        found = (parameters(name).get(call.kernel) for name in (header, *ordered_headers([header])))
+        names = next(filter(None, found), None)
         parts = split(call, names, self._buffers) if names else ()
         return dataclasses.replace(call, parts=parts) if parts else call
 

@@ -10,10 +10,11 @@ A kernel without a rule, or with too little work, runs as one.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
+from lepton_compilers.backends.cpu import split_maps
+from lepton_compilers.backends.cpu.cuts import Buffers, Cut, Rule, elements, window_rows
 from lepton_compilers.backends.cpu.layout import LANES, blocks
-from lepton_compilers.backends.cpu.plan import Buffer, Call, Place, Space
+from lepton_compilers.backends.cpu.plan import Call, Place, Space
 from lepton_compilers.backends.cpu.signatures import Arguments
 
 MOST_PARTS = 8
@@ -21,22 +22,6 @@ MOST_PARTS = 8
 
 LEAST_PART_NS = 600
 """A fork and join of awake threads costs about 150 ns and some lines that move between caches."""
-
-
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """One axis. units: what there is along it, at most so many parts; ns: what the whole takes, roughly.
-
-    part(first, count): the arguments of a call that does `count` units from `first` on.
-    """
-
-    units: int
-    ns: float
-    part: Callable[[int, int], tuple[Place | int, ...]]
-
-
-Buffers = Mapping[str, Buffer]
-Rule = Callable[[Arguments, Buffers], Cut | None]
 
 
 def split(call: Call, names: tuple[str, ...], buffers: Buffers) -> tuple[Call, ...]:
@@ -136,12 +121,19 @@ def _vnni_ns(a: Arguments, macs: int, y_bytes: int) -> float:
     return macs / _VNNI_MACS_A_NS + (y_bytes / _SUMS_A_NS if a.has("residual") else 0)
 
 
-def channel_blocks(y_block: Callable[[Arguments], int], ns: Callable[[Arguments], float]) -> Rule:
-    """Blocks of channels that never meet: depthwise products and windows."""
+def channel_blocks(
+    y_block: Callable[[Arguments], int],
+    ns: Callable[[Arguments], float],
+    itemsize: int = 1,
+    pointers: tuple[str, str] = ("x", "y"),
+) -> Rule:
+    """Blocks of channels that never meet: depthwise products and windows; y_block: elements of one of y."""
+    x, y = pointers
 
     def rule(a: Arguments, buffers: Buffers) -> Cut:
         c = a["c"]
-        block = _constants(a, c, buffers) | {"x": a["h"] * a["w"] * LANES, "y": y_block(a)}
+        maps = {x: a["h"] * a["w"] * LANES * itemsize, y: y_block(a) * itemsize}
+        block = _constants(a, c, buffers) | maps
 
         def part(first: int, count: int) -> tuple[Place | int, ...]:
             begins = {name: first * nbytes for name, nbytes in block.items()}
@@ -182,48 +174,6 @@ def _map(a: Arguments) -> int:
 
 def _conv_macs(a: Arguments) -> int:
     return a["oh"] * a["ow"] * a["o"] * a["kh"] * a["kw"] * a["groups"] * 4
-
-
-def window_rows(
-    a: Arguments,
-    stride: int,
-    reach: int,
-    row: int,
-    y_row: int,
-    ns: float,
-    pointers: tuple[str, str] = ("x", "y"),
-) -> Cut:
-    """Rows of y by windows of `reach` rows that stand `stride` apart; row, y_row: bytes; pointers: x and y.
-
-    A part sees only the rows that it reaches: its border on top is what is left of the map's.
-    """
-    h, oh, pt = a["h"], a["oh"], a["pt"]
-    x, y = pointers
-
-    def part(first: int, count: int) -> tuple[Place | int, ...]:
-        top = first * stride - pt
-        begin = max(top, 0)
-        end = min(h, (first + count - 1) * stride - pt + reach)
-        changes = {x: begin * row, "h": max(end - begin, 0), "oh": count, "pt": begin - top}
-        changes |= {name: first * y_row for name in (y, "residual") if a.has(name)}
-        return a.changed(**changes)
-
-    return Cut(oh, ns, part)
-
-
-def elements(pointers: Mapping[str, int], an_ns: float, unit: int = 64, count: str = "n") -> Rule:
-    """A run of elements; pointers: bytes of each one's elements; unit: elements that stay together."""
-
-    def rule(a: Arguments, buffers: Buffers) -> Cut:
-        n = a[count]
-
-        def part(first: int, units: int) -> tuple[Place | int, ...]:
-            begins = {name: first * unit * size for name, size in pointers.items()}
-            return a.changed(**{count: min(units * unit, n - first * unit)}, **begins)
-
-        return Cut(-(-n // unit), n / an_ns, part)
-
-    return rule
 
 
 # Rules for dense maps, NHWC
@@ -281,7 +231,13 @@ _float_pixels = output_panels(
     lambda a: a["pixels"] * LANES * 4, lambda a: a["pixels"] * a["o"] * a["c"] * _FLOAT_COST
 )
 
+
+def _float_windows(taps: Callable[[Arguments], int]) -> Rule:
+    return channel_blocks(_map, lambda a: _map(a) * blocks(a["c"]) * taps(a) / 30, 4, ("x_", "y_"))
+
+
 RULES: Mapping[str, Rule] = {
+    **split_maps.RULES,
     # avx512f.h
     "conv_f32": _float_taps,
     "conv_add_f32": _float_taps,
@@ -289,6 +245,10 @@ RULES: Mapping[str, Rule] = {
     "conv3x3_add_f32": _float_map,
     "pointwise_f32": _float_pixels,
     "pointwise_add_f32": _float_pixels,
+    "depthwise3x3_f32": _float_windows(lambda a: 9),
+    "depthwise_f32": _float_windows(lambda a: a["kh"] * a["kw"]),
+    "max_pool_f32": _float_windows(lambda a: a["kh"] * a["kw"]),
+    "average_pool_f32": _float_windows(lambda a: a["kh"] * a["kw"]),
     "add_f32": elements({"a": 4, "b": 4, "y": 4}, 16),
     "clamp_f32": elements({"x": 4, "y": 4}, 24),
     # avx512vnni.h
