@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 
 from lepton_compilers.integerize.draft import Draft
 from lepton_compilers.integerize.lower_float import Lowered
+from lepton_compilers.integerize.recurrent import RECURRENT, recurrent_call
 from lepton_compilers.passes.graph import Expr, Var, dtype, is_constant, number, operator, value
 from lepton_sdk.program import Quantization, TensorId
 from lepton_sdk.program.detection import Detections, TopK
 from lepton_sdk.program.operations import Table
-from lepton_sdk.program.recurrent import Lstm
 from lepton_sdk.program.uint8 import ByteTable
 from lepton_sdk.program.vision import MirrorPad
 
@@ -114,28 +114,10 @@ def _top_k(draft: Draft, var: Var, call: Expr, items: Items) -> Lowered | None:
     return Lowered((TopK(draft.tensor(x), values, indices),), (x,))
 
 
-def _lstm(draft: Draft, var: Var, call: Expr, items: Items) -> Lowered | None:
-    """Time-major, float32: weights and bias by gate in the order i, f, g, o."""
-    x, weight, recurrent, bias, *first = _arguments(call)
-    held = [draft.known(expr) for expr in (weight, recurrent, bias)]
-    if draft.known(x) is not None or any(draft.known(state) is not None for state in first):
-        return None
-    name = draft.layer(items[min(items)]) if items else draft.layer(var)
-    if held[0] is None or held[1] is None or held[2] is None:
-        return None
-    by_input = draft.float_constant(f"{name}/weight", held[0])
-    by_state = draft.float_constant(f"{name}/recurrent", held[1])
-    offset = draft.float_constant(f"{name}/bias", held[2])
-    hidden, cell = (draft.tensor(state) for state in first)
-    y, c = _results(draft, var, items, name)
-    op = Lstm(draft.tensor(x), by_input, by_state, offset, hidden, cell, None, None, None, None, y, c)
-    return Lowered((op,), (x, *first))
-
-
 TYPED_CALLS: Mapping[str, TypedRule] = {
+    **dict.fromkeys(RECURRENT, recurrent_call),
     "lepton.byte_table": _byte_table,
     "lepton.detections": _detections,
-    "lepton.lstm": _lstm,
     "lepton.mirror_pad": _mirror_pad,
     "lepton.table": _table,
     "relax.topk": _top_k,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,7 @@ def _visit(rewriter: Rewriter, var: Var, old: Expr) -> Expr | None:
     if operator(permute) != PERMUTE:
         return None
     axes, extents = permute_axes(permute), shape(permute.args[0])
-    if axes[0] != 0 or shape(old.args[0])[0] != extents[0]:
+    if axes[0] != 0 or shape(old.args[0]) != (extents[0], math.prod(extents[1:])):
         return None
     flat_name = str(old.args[0].name)
     # places[i] is where element i of the flattened NCHW map lies in the flattened NHWC one.

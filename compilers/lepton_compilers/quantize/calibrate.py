@@ -13,6 +13,7 @@ from tvm import relax
 from lepton_compilers.passes.graph import SOFTMAX, Graph, Var, bindings, dtype, is_var, operator, shape
 from lepton_compilers.passes.runnable import runnable
 from lepton_compilers.quantize.observers import MinMax, Observer, SoftmaxInput
+from lepton_compilers.quantize.recurrent import Seen, with_numpy_layers
 from lepton_compilers.quiet import quiet
 from lepton_sdk.bundle import TensorSpec
 from lepton_sdk.samples import examples_for
@@ -40,7 +41,8 @@ def calibrate(
     inputs = list(main.params[: int(main.attrs["num_input"])])
     batches = batches_for(main, samples, max_samples)
     exposed, names = _exposed(main)
-    run = compiled(exposed)
+    cells: dict[str, MinMax] = {}
+    run = compiled(exposed, lambda name, values: cells.setdefault(name, MinMax()).observe(values))
     ranges: dict[str, Observer] = {name: observer() for name in (*(str(p.name) for p in inputs), *names)}
     ranges.update((name, SoftmaxInput()) for name in _softmax_inputs(main) if name in ranges)
     total = len(next(iter(batches.values())))
@@ -57,11 +59,15 @@ def calibrate(
             ranges[name].observe(values)
         if progress is not None:
             progress(index + 1, total)
-    return ranges
+    return {**ranges, **{f"{name}/cells": seen for name, seen in cells.items()}}
 
 
-def compiled(module: Any) -> Callable[[list[Array]], list[Array]]:
-    """A float module as a function from its inputs to a list of its results; `main` returns a tuple."""
+def compiled(module: Any, cells: Seen | None = None) -> Callable[[list[Array]], list[Array]]:
+    """A float module as a function from its inputs to a list of its results; `main` returns a tuple.
+
+    cells: told what recurrent layers keep between steps.
+    """
+    module = with_numpy_layers(module, cells)
     with quiet():
         machine = relax.VirtualMachine(relax.build(runnable(module), "llvm"), tvm.cpu())
     main = machine["main"]

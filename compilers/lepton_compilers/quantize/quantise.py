@@ -15,6 +15,7 @@ from lepton_compilers.integerize.lower_int8 import SOFTMAX_OUTPUT, integers_of
 from lepton_compilers.integerize.lower_int16 import CURVES, INT16, UNIT_OUTPUT
 from lepton_compilers.integerize.lower_sequence import STRIDED_SLICE, TAKE
 from lepton_compilers.integerize.pointwise import Pointwise, read_pointwise
+from lepton_compilers.integerize.recurrent import arguments
 from lepton_compilers.integerize.rules import INT8_OPERATORS
 from lepton_compilers.passes.graph import (
     ADD,
@@ -52,6 +53,7 @@ from lepton_compilers.quantize.calibrate import Progress, calibrate
 from lepton_compilers.quantize.config import QuantizationConfig
 from lepton_compilers.quantize.equalise import equalise
 from lepton_compilers.quantize.observers import OBSERVERS, Observer, extremes
+from lepton_compilers.quantize.recurrent import int8_call, quantisable
 from lepton_compilers.quantize.scales import (
     BIAS_LIMIT,
     WIDE_BIAS_LIMIT,
@@ -253,6 +255,9 @@ class _Quantiser:
             # Inside a layer: its end emits everything; nothing may read this form.
             return self.rewriter.mapped(self.graph.definition(var))
         name, kind = str(var.name), self.kinds[var]
+        layer = quantisable(self.graph, chain.core)
+        if layer is not None and kind == "int8" and name not in self.config.float_layers:
+            return self._recurrent(var, layer, name)
         if not isinstance(chain.core, tvm.ir.Call):
             self.real.add(var)
             return self.rewriter.mapped(self.graph.definition(var))
@@ -301,6 +306,20 @@ class _Quantiser:
             return held[result]
         self._hold(result, kind, held[result], self._observed(result, kind), name)
         return self._dequantised(result, kind)
+
+    def _recurrent(self, var: Var, call: Expr, name: str) -> Expr:
+        """A whole recurrent layer, its hidden states in the numbers of what calibration saw of them."""
+        x = self._operand(arguments(call)[0], "int8")
+        x_scale = self.held[self.graph.resolve(arguments(call)[0]), "int8"][1].scale
+        core = self.graph.definition(var)
+        layer = core.tuple_value if isinstance(core, relax.TupleGetItem) else var
+        seen = self.ranges.get(f"{layer.name}/cells")
+        cells = max(abs(end) for end in seen.range()) if seen is not None else 0.0
+        emitted = self.rewriter.emit(
+            int8_call(self.rewriter.emit, call, x, x_scale, cells, name), f"{name}/layer"
+        )
+        self._hold(var, "int8", emitted, self._observed(var, "int8"), name)
+        return self._dequantised(var, "int8")
 
     def _constant_operand(self, operand: Expr, name: str) -> Expr:
         """An array of constants as int8 over its own range; a single number stays as it is."""

@@ -36,16 +36,32 @@ def _lstm(op: Lstm, v: Values, t: Tensors) -> tuple[Array, ...]:
     return _lstm_float(op, v, t) if t[op.y].dtype == "float32" else _lstm_int8(op, v, t)
 
 
-def _lstm_float(op: Lstm, v: Values, t: Tensors) -> tuple[Array, ...]:
-    y = np.zeros(t[op.y].shape, np.float32)
-    h = _state(op.initial_h, v, y.shape[1:], np.dtype(np.float32))
-    c = _state(op.initial_c, v, y.shape[1:], np.dtype(np.float32))
-    for step in _steps(op, t):
-        sums = v[op.x][step] @ v[op.weight].T + h @ v[op.recurrent].T + v[op.bias]
-        i, f, g, o = np.split(sums, 4, axis=1)
-        c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+def lstm_sequence(
+    x: Array,
+    weight: Array,
+    recurrent: Array,
+    bias: Array,
+    h: Array | None = None,
+    c: Array | None = None,
+    reverse: bool = False,
+) -> tuple[Array, Array]:
+    """float32 hidden states and cells after every step, [T, N, H] each; operands as Lstm has them."""
+    steps, batch, _ = x.shape
+    units = recurrent.shape[1]
+    y, cells = (np.zeros((steps, batch, units), np.float32) for _ in range(2))
+    h = np.zeros((batch, units), np.float32) if h is None else h
+    c = np.zeros((batch, units), np.float32) if c is None else c
+    for step in range(steps)[:: -1 if reverse else 1]:
+        i, f, g, o = np.split(x[step] @ weight.T + h @ recurrent.T + bias, 4, axis=1)
+        c = cells[step] = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
         h = y[step] = sigmoid(o) * np.tanh(c)
-    return y, c
+    return y, cells
+
+
+def _lstm_float(op: Lstm, v: Values, t: Tensors) -> tuple[Array, ...]:
+    h, c = (None if name is None else v[name] for name in (op.initial_h, op.initial_c))
+    y, cells = lstm_sequence(v[op.x], v[op.weight], v[op.recurrent], v[op.bias], h, c, op.reverse)
+    return y, cells[0 if op.reverse else -1]
 
 
 def _products(name: TensorId, weight: TensorId, x: Array, v: Values, t: Tensors, rows: slice) -> Array:
@@ -79,21 +95,37 @@ def _gru(op: Gru, v: Values, t: Tensors) -> tuple[Array, ...]:
     return _gru_float(op, v, t) if t[op.y].dtype == "float32" else _gru_int8(op, v, t)
 
 
-def _gru_float(op: Gru, v: Values, t: Tensors) -> tuple[Array, ...]:
-    y = np.zeros(t[op.y].shape, np.float32)
-    units = y.shape[2]
-    h = _state(op.initial_h, v, y.shape[1:], np.dtype(np.float32))
-    recurrent = v[op.recurrent]
-    for step in _steps(op, t):
-        fixed = v[op.x][step] @ v[op.weight].T + v[op.bias]
-        moving = h @ recurrent[: 2 * units].T
-        r, z = np.split(sigmoid(fixed[:, : 2 * units] + moving), 2, axis=1)
-        if op.recurrent_bias is None:
-            n = np.tanh(fixed[:, 2 * units :] + (r * h) @ recurrent[2 * units :].T)
+def gru_sequence(
+    x: Array,
+    weight: Array,
+    recurrent: Array,
+    bias: Array,
+    recurrent_bias: Array | None,
+    h: Array | None = None,
+    reverse: bool = False,
+) -> Array:
+    """float32 hidden states after every step, [T, N, H]; operands as Gru has them."""
+    steps, batch, _ = x.shape
+    units = recurrent.shape[1]
+    y = np.zeros((steps, batch, units), np.float32)
+    h = np.zeros((batch, units), np.float32) if h is None else h
+    gates, news = recurrent[: 2 * units], recurrent[2 * units :]
+    for step in range(steps)[:: -1 if reverse else 1]:
+        fixed = x[step] @ weight.T + bias
+        r, z = np.split(sigmoid(fixed[:, : 2 * units] + h @ gates.T), 2, axis=1)
+        if recurrent_bias is None:
+            moving = (r * h) @ news.T
         else:
-            n = np.tanh(fixed[:, 2 * units :] + r * (h @ recurrent[2 * units :].T + v[op.recurrent_bias]))
+            moving = r * (h @ news.T + recurrent_bias)
+        n = np.tanh(fixed[:, 2 * units :] + moving)
         h = y[step] = n + z * (h - n)
-    return (y,)
+    return y
+
+
+def _gru_float(op: Gru, v: Values, t: Tensors) -> tuple[Array, ...]:
+    bias, first = (None if name is None else v[name] for name in (op.recurrent_bias, op.initial_h))
+    weights = (v[op.weight], v[op.recurrent], v[op.bias])
+    return (gru_sequence(v[op.x], *weights, bias, first, op.reverse),)
 
 
 def _gru_int8(op: Gru, v: Values, t: Tensors) -> tuple[Array, ...]:

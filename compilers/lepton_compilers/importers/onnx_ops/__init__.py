@@ -9,6 +9,7 @@ reductions.py        sums, maxima … over axes
 normalization.py     means and variances taken out
 windows.py           convolutions and pools; window_extras.py: those whose windows are gathered
 quantization.py      integers for reals: Q/DQ; quantised_layers.py: layers in integers
+../onnx_recurrent.py whole recurrent layers
 images.py            resizing, sampling; signals.py: Fourier transforms
 """
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from lepton_compilers.importers import onnx_recurrent
 from lepton_compilers.importers.onnx_ops import (
     casts,
     elementwise,
@@ -46,6 +48,7 @@ CONVERTERS: Mapping[str, Converter] = {
     **quantization.RULES,
     **quantised_layers.RULES,
     **images.RULES,
+    **onnx_recurrent.RULES,
     **signals.RULES,
 }
 """By operator of ONNX's own domain."""
