@@ -41,6 +41,8 @@ def part_of_split(rewriter: Rewriter, var: Var, old: Expr) -> Expr | None:
         step = math.ceil(extent / int(places))
         ends = [min(i * step, extent) for i in range(int(places) + 1)]
     first, last = ends[old.index], ends[old.index + 1]
+    if is_constant(x):
+        return relax.const(np.ascontiguousarray(np.take(value(x), range(first, last), axis)))
     return relax.op.strided_slice(rewriter.mapped(x), [axis], [first], [last])
 
 

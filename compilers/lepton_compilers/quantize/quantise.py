@@ -273,7 +273,10 @@ class _Quantiser:
         quantization = self._quantization(var, chain, kind)
         arguments = [self._operand(a, kind) for a in chain.core.args]
         if chain.operator in TWO_OPERANDS and kind == "int8":
-            arguments = [self._constant_operand(a, f"{name}/operand{i}") for i, a in enumerate(arguments)]
+            arguments = [
+                self._constant_operand(a, shape(arguments[1 - i]), f"{name}/operand{i}")
+                for i, a in enumerate(arguments)
+            ]
         core = self._bounded(chain, self._core(chain, arguments, name, kind), name)
         self._hold(var, kind, core, quantization, name)
         return self._dequantised(var, kind)
@@ -321,11 +324,16 @@ class _Quantiser:
         self._hold(var, "int8", emitted, self._observed(var, "int8"), name)
         return self._dequantised(var, "int8")
 
-    def _constant_operand(self, operand: Expr, name: str) -> Expr:
-        """An array of constants as int8 over its own range; a single number stays as it is."""
+    def _constant_operand(self, operand: Expr, other: tuple[int, ...], name: str) -> Expr:
+        """An array of constants as int8 over its own range; one number for all elements stays that number.
+
+        other: extents of the tensor beside it.
+        """
         if not is_constant(operand) or value(operand).size == 1:
             return operand
         array = value(operand)
+        if (array == array.flat[0]).all() and np.broadcast_shapes(array.shape, other) == other:
+            return relax.const(array.flat[0], "float32")
         quantization = array_quantization(array)
         scale, zero = _numbers(quantization)
         numbers = relax.const(integers_of(array.astype(np.float64), quantization))
