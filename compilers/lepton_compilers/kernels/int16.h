@@ -37,6 +37,127 @@ LEPTON_KERNEL int64_t dot_int16(const int16_t *restrict x, const int8_t *restric
 
 /* ---- sums of products ---- */
 
+/* 16 sums, and weights of 16 channels by a pair of inputs, [16][2]. */
+typedef int32_t int32_sums __attribute__((vector_size(64), aligned(4)));
+typedef int16_t pair_weights __attribute__((vector_size(64), aligned(2)));
+typedef int8_t narrow_weights __attribute__((vector_size(32), aligned(1)));
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+LEPTON_KERNEL pair_weights pairs_at(const int8_t *w) {
+  narrow_weights narrow;
+  __builtin_memcpy(&narrow, w, 32);
+  return __builtin_convertvector(narrow, pair_weights);
+}
+LEPTON_KERNEL int32_sums add_pair_products(int32_sums sums, const int32_t pair, const pair_weights w) {
+#if defined(__AVX512VNNI__)
+  return (int32_sums)_mm512_dpwssd_epi32((__m512i)sums, _mm512_set1_epi32(pair), (__m512i)w);
+#elif defined(__AVX512BW__)
+  return sums + (int32_sums)_mm512_madd_epi16(_mm512_set1_epi32(pair), (__m512i)w);
+#elif defined(__AVX2__)
+  int32_sums products;
+  __m256i half;
+  for (int i = 0; i < 2; i++) {
+    __builtin_memcpy(&half, (const uint8_t *)&w + 32 * i, 32);
+    half = _mm256_madd_epi16(_mm256_set1_epi32(pair), half);
+    __builtin_memcpy((uint8_t *)&products + 32 * i, &half, 32);
+  }
+  return sums + products;
+#else
+  const int32_t first = (int16_t)pair, second = pair >> 16;
+  LEPTON_UNROLL for (int l = 0; l < 16; l++) sums[l] += first * w[2 * l] + second * w[2 * l + 1];
+  return sums;
+#endif
+}
+
+/* n <= 8 pixels of a row from ox on, one block of 16 output channels; zeros: c + 1 of them */
+LEPTON_KERNEL void conv2d_int16_tile(const int16_t *restrict x, const int8_t *restrict weight,
+                                     const int64_t *restrict bias, const int32_t *restrict multiplier,
+                                     const int16_t *zeros, int16_t *restrict y, const int n, const int oy, const int ox,
+                                     const int channels, const int h, const int w, const int c, const int o,
+                                     const int kh, const int kw, const int sh, const int sw, const int pt, const int pl,
+                                     const int dh, const int dw, const int lo, const int hi) {
+  /* spilt: sums that 32 bits hold no longer, where there are so many products. */
+  const int spills = kh * kw * c > LEPTON_INT16_RUN;
+  int64_t spilt[8][16];
+  int32_t last[8][16];
+  int32_sums sums[8];
+  LEPTON_UNROLL for (int m = 0; m < n; m++) sums[m] = (int32_sums){0};
+  if (spills) LEPTON_LOOP for (int m = 0; m < n; m++)
+    for (int l = 0; l < 16; l++) spilt[m][l] = 0;
+  int held = 0;
+  const int pairs = (c + 1) / 2;
+  for (int ky = 0; ky < kh; ky++) {
+    const int iy = oy * sh - pt + ky * dh;
+    if (iy < 0 || iy >= h) continue;
+    for (int kx = 0; kx < kw; kx++) {
+      const int16_t *from[8];
+      LEPTON_UNROLL for (int m = 0; m < n; m++) {
+        const int ix = (ox + m) * sw - pl + kx * dw;
+        from[m] = ix < 0 || ix >= w ? zeros : x + ((ptrdiff_t)iy * w + ix) * c;
+      }
+      const int8_t *by = weight + (ptrdiff_t)(ky * kw + kx) * pairs * 32;
+      for (int start = 0; start < c; start += LEPTON_INT16_RUN) {
+        const int end = LEPTON_MIN(start + LEPTON_INT16_RUN, c);
+        if (spills && held + end - start > LEPTON_INT16_RUN) {
+          LEPTON_UNROLL for (int m = 0; m < n; m++) {
+            __builtin_memcpy(last[m], &sums[m], 64);
+            sums[m] = (int32_sums){0};
+          }
+          LEPTON_LOOP for (int m = 0; m < n; m++)
+            for (int l = 0; l < 16; l++) spilt[m][l] += last[m][l];
+          held = 0;
+        }
+        held += end - start;
+        for (int i = start; i + 2 <= end; i += 2) {
+          const pair_weights two = pairs_at(by + (ptrdiff_t)i * 16);
+          LEPTON_UNROLL for (int m = 0; m < n; m++) {
+            int32_t pair;
+            __builtin_memcpy(&pair, from[m] + i, 4);
+            sums[m] = add_pair_products(sums[m], pair, two);
+          }
+        }
+        if (end & 1) {
+          const pair_weights one = pairs_at(by + (ptrdiff_t)(end - 1) * 16);
+          LEPTON_UNROLL for (int m = 0; m < n; m++)
+            sums[m] = add_pair_products(sums[m], (uint16_t)from[m][end - 1], one);
+        }
+      }
+    }
+  }
+  LEPTON_UNROLL for (int m = 0; m < n; m++) __builtin_memcpy(last[m], &sums[m], 64);
+  LEPTON_LOOP for (int m = 0; m < n; m++)
+    for (int l = 0; l < channels; l++) {
+      const int64_t sum = bias[l] + (spills ? spilt[m][l] : 0) + last[m][l];
+      y[(ptrdiff_t)m * o + l] = requantise_int16(sum, multiplier[l], multiplier[o + l], lo, hi);
+    }
+}
+
+/* weights [o / 16][kh][kw][pairs of c][16][2]; multipliers [2][o]; zeros: c + 1 */
+LEPTON_KERNEL void conv2d_int16(uint8_t *restrict x, uint8_t *restrict weight, uint8_t *restrict bias,
+                                uint8_t *restrict multiplier, uint8_t *zeros, uint8_t *restrict y, const int h,
+                                const int w, const int c, const int oh, const int ow, const int o, const int kh,
+                                const int kw, const int sh, const int sw, const int pt, const int pl, const int dh,
+                                const int dw, const int lo, const int hi) {
+  const ptrdiff_t panel = (ptrdiff_t)kh * kw * ((c + 1) / 2) * 32;
+  for (int b = 0; b < (o + 15) / 16; b++) {
+    const int channels = LEPTON_MIN(16, o - b * 16);
+    const int8_t *by = (const int8_t *)weight + b * panel;
+    const int64_t *start = (const int64_t *)bias + b * 16;
+    const int32_t *factor = (const int32_t *)multiplier + b * 16;
+    for (int oy = 0; oy < oh; oy++) {
+      int16_t *to = (int16_t *)y + (ptrdiff_t)oy * ow * o + b * 16;
+      int ox = 0;
+      for (; ox + 8 <= ow; ox += 8)
+        conv2d_int16_tile((const int16_t *)x, by, start, factor, (const int16_t *)zeros, to + (ptrdiff_t)ox * o, 8, oy,
+                          ox, channels, h, w, c, o, kh, kw, sh, sw, pt, pl, dh, dw, lo, hi);
+      if (ow % 8)
+        conv2d_int16_tile((const int16_t *)x, by, start, factor, (const int16_t *)zeros, to + (ptrdiff_t)ox * o, ow % 8,
+                          oy, ox, channels, h, w, c, o, kh, kw, sh, sw, pt, pl, dh, dw, lo, hi);
+    }
+  }
+}
+
 /* weights [o][kh][kw][c / groups]; multipliers [2][o]: factors, then right shifts */
 LEPTON_KERNEL void grouped_conv2d_int16(uint8_t *restrict x_, uint8_t *restrict w_, uint8_t *restrict b_,
                                         uint8_t *restrict m_, uint8_t *restrict y_, const int groups, const int h,
@@ -83,8 +204,9 @@ LEPTON_KERNEL void depthwise_int16(uint8_t *restrict x_, uint8_t *restrict w_, u
     for (int ox = 0; ox < ow; ox++)
       for (int ob = 0; ob < o; ob += 16) {
         const int n = LEPTON_MIN(16, o - ob);
-        int64_t sum[16];
-        for (int l = 0; l < n; l++) sum[l] = bias[ob + l];
+        int64_t total[16];
+        int32_t sum[16] = {0};
+        for (int l = 0; l < n; l++) total[l] = bias[ob + l];
         for (int ky = 0; ky < kh; ky++) {
           const int iy = oy * sh - pt + ky * dh;
           if (iy < 0 || iy >= h) continue;
@@ -94,11 +216,16 @@ LEPTON_KERNEL void depthwise_int16(uint8_t *restrict x_, uint8_t *restrict w_, u
             const int16_t *from = x + ((ptrdiff_t)iy * w + ix) * c;
             const int8_t *by = weight + ((ptrdiff_t)ky * kw + kx) * o + ob;
             for (int l = 0; l < n; l++) sum[l] += (int32_t)from[(ob + l) / each] * (int32_t)by[l];
+            if (kh * kw > LEPTON_INT16_RUN && (ky * kw + kx) % LEPTON_INT16_RUN == LEPTON_INT16_RUN - 1)
+              for (int l = 0; l < n; l++) {
+                total[l] += sum[l];
+                sum[l] = 0;
+              }
           }
         }
         int16_t *to = y + ((ptrdiff_t)oy * ow + ox) * o + ob;
         for (int l = 0; l < n; l++)
-          to[l] = requantise_int16(sum[l], multiplier[ob + l], multiplier[o + ob + l], lo, hi);
+          to[l] = requantise_int16(total[l] + sum[l], multiplier[ob + l], multiplier[o + ob + l], lo, hi);
       }
 }
 

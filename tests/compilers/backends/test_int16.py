@@ -12,6 +12,7 @@ from lepton_sdk.program import reference, serialize
 from lepton_sdk.program.operations_int16 import INT16_OPERATIONS
 from lepton_sdk.program.reference_int16 import INT16_RULES
 from lepton_targets import CPUS, get_target
+from lepton_targets.host import runs_here
 from support.emulated import Emulated
 from support.int16_cases import INT16_CASES
 from support.native import Native
@@ -19,22 +20,27 @@ from support.programs import Case, together
 
 # Shrinking compiles at every step; the failing operation is named in the message instead.
 SLOW = settings(
-    max_examples=2,
+    max_examples=1,
     deadline=None,
     derandomize=True,
     suppress_health_check=list(HealthCheck),
     phases=(Phase.generate,),
 )
-CASES_A_LIBRARY = 16
+CASES_A_LIBRARY = 20
 
 
+@pytest.mark.parametrize("target", ["x86-64", "x86-64-avx2", "x86-64-avx512vnni"])
 @pytest.mark.parametrize("operation", INT16_CASES)
-def test_bytes_are_those_of_the_reference(operation: str) -> None:
+def test_bytes_are_those_of_the_reference(operation: str, target: str) -> None:
+    row = get_target(target)
+    if not runs_here(row):
+        pytest.skip(f"this machine does not execute {target}")
+
     @SLOW
     @given(st.lists(INT16_CASES[operation], min_size=CASES_A_LIBRARY, max_size=CASES_A_LIBRARY))
     def check(cases: list[Case]) -> None:
         program = together(cases)
-        native = Native(program, cpu.lower(program, get_target("x86-64")))
+        native = Native(program, cpu.lower(program, row))
         for index, case in enumerate(cases):
             found = native.run(case.inputs, f"case{index}")
             for a, b in zip(found, reference.run(case.program, case.inputs), strict=True):

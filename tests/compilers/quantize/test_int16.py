@@ -14,6 +14,7 @@ from lepton_sdk.program.operations_int16 import Requantize
 from lepton_sdk.program.reference import Reference
 from lepton_targets import get_target
 from lepton_targets.errors import UsageError
+from lepton_targets.host import runs_here
 from support.evaluation_data import KWS_FLOAT, kws_float, kws_samples, mlperf_tiny
 from support.native import Native
 from support.onnx_networks import mobile_cnn
@@ -100,12 +101,15 @@ def test_moves_and_pools_pass_int16_on() -> None:
     assert not isinstance(made[made[stem].inputs[0]], Requantize)
 
 
-@pytest.mark.parametrize("config", [INT16, *(QuantizationConfig(int16_layers=(n,)) for n in (0, 1))])
-def test_machine_code_gives_the_reference_bytes(config: QuantizationConfig) -> None:
-    if config.int16_layers:
-        config = QuantizationConfig(int16_layers=(convolutions()[config.int16_layers[0]],))
+@pytest.mark.parametrize("target", ["x86-64", "x86-64-avx2", "x86-64-avx512vnni"])
+@pytest.mark.parametrize("layer", [None, 0, 1], ids=["all", "stem", "depthwise"])
+def test_machine_code_gives_the_reference_bytes(layer: int | None, target: str) -> None:
+    row = get_target(target)
+    if not runs_here(row):
+        pytest.skip(f"this machine does not execute {target}")
+    config = INT16 if layer is None else QuantizationConfig(int16_layers=(convolutions()[layer],))
     program = quantised(config)
-    native = Native(program, cpu.lower(program, get_target("x86-64")))
+    native = Native(program, cpu.lower(program, row))
     reference = Reference(program)
     for sample in X[:16]:
         np.testing.assert_array_equal(native.run([sample[None]])[0], reference.run([sample[None]])[0])

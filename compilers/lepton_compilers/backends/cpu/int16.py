@@ -6,12 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from lepton_compilers.backends.answers import Answer, No, when
 from lepton_compilers.backends.cpu.draft import Draft
 from lepton_compilers.backends.cpu.elementwise import stretched_walk
 from lepton_compilers.backends.cpu.lowering import Lowering, Rows
-from lepton_compilers.backends.cpu.packing import float_bits
+from lepton_compilers.backends.cpu.packing import float_bits, input_pairs
 from lepton_compilers.backends.cpu.plan import Place
 from lepton_compilers.backends.cpu.portable import (
     Pool,
@@ -157,30 +158,48 @@ def _requantise_factor(op: Requantize, t: Tensors) -> int16.Factor:
     return int16.requantise_factor(x, y)
 
 
-def _constants(op: Products, draft: Draft) -> tuple[Place, Place, Place]:
-    weight, multiplier = draft.value(op.weight), draft.value(op.multiplier or "")
-    assert weight is not None
+def _weight(op: Products, draft: Draft) -> npt.NDArray[np.int8]:
+    weight = draft.value(op.weight)
+    assert weight is not None  # accepted
+    return np.asarray(weight, np.int8)
+
+
+def _results(op: Products, draft: Draft) -> tuple[Place, Place]:
+    """Bias, zeros where there is none, and multipliers."""
+    multiplier, channels = draft.value(op.multiplier or ""), draft.tensors[op.y].shape[-1]
     assert multiplier is not None  # accepted
-    channels = draft.tensors[op.y].shape[-1]
     bias = draft.value(op.bias) if op.bias else None
     return (
-        draft.constant(weight),
         draft.constant(np.zeros(channels, np.int64) if bias is None else bias),
         draft.constant(np.broadcast_to(multiplier, (*multiplier.shape[:-1], channels))),
     )
 
 
 def _slid(kernel: str, op: Sliding, draft: Draft, *first: int) -> None:
-    x, constants = draft.read(op.x), _constants(op, draft)
+    x, constants = draft.read(op.x), (draft.constant(_weight(op, draft)), *_results(op, draft))
     arguments = (*constants, draft.write(op.y).stepping(image_bytes(draft, op.y)))
     literals = (*first, *window(op, draft), *bounds(op.clamp))
     images = draft.tensors[op.x].shape[0]
     draft.call(kernel, x.stepping(image_bytes(draft, op.x)), *arguments, *literals, times=images)
 
 
-def emit_conv2d(op: Conv2d | GroupedConv2d, draft: Draft) -> None:
-    """One call an image; Conv2d is the case of one group."""
-    _slid("grouped_conv2d_int16", op, draft, 1 if isinstance(op, Conv2d) else op.groups(draft.tensors))
+def emit_conv2d(op: Conv2d, draft: Draft) -> None:
+    """One call an image; the pixels of a 1 × 1 convolution are one row."""
+    x, weight, sliding = draft.read(op.x), _weight(op, draft), window(op, draft)
+    h, w, c, _, _, o, *rest = sliding
+    if weight.shape[1:3] == op.stride == (1, 1) and not op.padding:
+        sliding = (1, h * w, c, 1, h * w, o, *rest)
+    zeros = draft.constant(np.zeros(c + 1, np.int16))
+    constants = (draft.constant(input_pairs(weight)), *_results(op, draft), zeros)
+    y = draft.write(op.y).stepping(image_bytes(draft, op.y))
+    images = draft.tensors[op.x].shape[0]
+    source = x.stepping(image_bytes(draft, op.x))
+    draft.call("conv2d_int16", source, *constants, y, *sliding, *bounds(op.clamp), times=images)
+
+
+def emit_grouped(op: GroupedConv2d, draft: Draft) -> None:
+    """One call an image."""
+    _slid("grouped_conv2d_int16", op, draft, op.groups(draft.tensors))
 
 
 def emit_depthwise(op: DepthwiseConv2d, draft: Draft) -> None:
@@ -191,7 +210,7 @@ def emit_depthwise(op: DepthwiseConv2d, draft: Draft) -> None:
 def emit_dense(op: Dense, draft: Draft) -> None:
     """A row at a time."""
     (rows, inner), out = draft.tensors[op.x].shape, draft.tensors[op.y].shape[1]
-    x, constants = draft.read(op.x), _constants(op, draft)
+    x, constants = draft.read(op.x), (draft.constant(_weight(op, draft)), *_results(op, draft))
     draft.call("dense_int16", x, *constants, draft.write(op.y), rows, inner, out, *bounds(op.clamp))
 
 
@@ -282,7 +301,7 @@ def _curve(kernel: str) -> Callable[[FixedPointSigmoid | FixedPointTanh, Draft],
 LOWERINGS: Rows = {
     Conv2d: (Lowering(_products, emit_conv2d, HEADER),),
     DepthwiseConv2d: (Lowering(_products, emit_depthwise, HEADER),),
-    GroupedConv2d: (Lowering(_products, emit_conv2d, HEADER),),
+    GroupedConv2d: (Lowering(_products, emit_grouped, HEADER),),
     Dense: (Lowering(_products, emit_dense, HEADER),),
     Add: (Lowering(_sum, emit_sum, HEADER),),
     Sub: (Lowering(_sum, emit_sum, HEADER),),

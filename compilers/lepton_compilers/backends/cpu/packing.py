@@ -125,3 +125,10 @@ def channel_panels(
         panel = units[:, :, :, start : start + blocks_a_panel * LANES]
         panels.append(in_lanes(panel, lanes(panel.shape[3]), 3).reshape(-1))
     return np.concatenate(panels)
+
+
+def input_pairs(weight: Array) -> Array:
+    """int8 weights [O, KH, KW, C] as [O / 16][KH][KW][C / 2][16][2]: pairs of inputs, lanes of outputs."""
+    whole = padded(padded(weight, 3, 2), 0)
+    blocked = whole.reshape(-1, LANES, *weight.shape[1:3], whole.shape[3] // 2, 2)
+    return np.ascontiguousarray(blocked.transpose(0, 2, 3, 4, 1, 5))
