@@ -2,6 +2,9 @@
 
 lepton_parallel.h   how generated code hands out work: a struct that the caller fills
 lepton_pool.h       one way to fill it: threads that spin briefly, then sleep; no C library
+lepton_threads.h    POSIX threads for that pool
+lepton_runtime.h    a model as a table of constants, and sessions of it: names, runs, reset, self-test
+lepton_bundle.h     such a table made of a bundle's file (lepton_json.h, lepton_sha256.h, lepton_targets.h)
 """
 
 from __future__ import annotations
