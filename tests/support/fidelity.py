@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,14 +87,14 @@ def tflite_int8(network: str) -> Callable[[Array], Array]:
     return run
 
 
-def measured(network: str, count: int) -> dict[str, Fidelity]:
+def measured(network: str, count: int, forms: Mapping[str, QuantizationConfig] = OWN) -> dict[str, Fidelity]:
     """The TFLite file and each of our own forms on `count` samples that none was calibrated on."""
     x = samples(network, CALIBRATION + count)
     calibration, rest = x[:CALIBRATION], x[CALIBRATION:]
     exact_network = Reference(program_from(mlperf_tiny(NETWORKS[network])))
     exact = outputs(lambda sample: exact_network.run([sample])[0], rest)
     rows = {"TFLite int8": fidelity(exact, outputs(tflite_int8(network), rest), network)}
-    for name, config in OWN.items():
+    for name, config in forms.items():
         found = outputs(own(network, config, calibration), rest)
         rows[name] = fidelity(exact, found, network)
     return rows

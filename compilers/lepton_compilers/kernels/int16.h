@@ -44,29 +44,28 @@ typedef int8_t narrow_weights __attribute__((vector_size(32), aligned(1)));
 #if defined(__AVX2__)
 #include <immintrin.h>
 #endif
-LEPTON_KERNEL pair_weights pairs_at(const int8_t *w) {
+LEPTON_KERNEL void pairs_at(const int8_t *w, pair_weights *pairs) {
   narrow_weights narrow;
   __builtin_memcpy(&narrow, w, 32);
-  return __builtin_convertvector(narrow, pair_weights);
+  *pairs = __builtin_convertvector(narrow, pair_weights);
 }
-LEPTON_KERNEL int32_sums add_pair_products(int32_sums sums, const int32_t pair, const pair_weights w) {
+LEPTON_KERNEL void add_pair_products(int32_sums *sums, const int32_t pair, const pair_weights *w) {
 #if defined(__AVX512VNNI__)
-  return (int32_sums)_mm512_dpwssd_epi32((__m512i)sums, _mm512_set1_epi32(pair), (__m512i)w);
+  *sums = (int32_sums)_mm512_dpwssd_epi32((__m512i)*sums, _mm512_set1_epi32(pair), (__m512i)*w);
 #elif defined(__AVX512BW__)
-  return sums + (int32_sums)_mm512_madd_epi16(_mm512_set1_epi32(pair), (__m512i)w);
+  *sums += (int32_sums)_mm512_madd_epi16(_mm512_set1_epi32(pair), (__m512i)*w);
 #elif defined(__AVX2__)
   int32_sums products;
   __m256i half;
   for (int i = 0; i < 2; i++) {
-    __builtin_memcpy(&half, (const uint8_t *)&w + 32 * i, 32);
+    __builtin_memcpy(&half, (const uint8_t *)w + 32 * i, 32);
     half = _mm256_madd_epi16(_mm256_set1_epi32(pair), half);
     __builtin_memcpy((uint8_t *)&products + 32 * i, &half, 32);
   }
-  return sums + products;
+  *sums += products;
 #else
   const int32_t first = (int16_t)pair, second = pair >> 16;
-  LEPTON_UNROLL for (int l = 0; l < 16; l++) sums[l] += first * w[2 * l] + second * w[2 * l + 1];
-  return sums;
+  LEPTON_UNROLL for (int l = 0; l < 16; l++) (*sums)[l] += first * (*w)[2 * l] + second * (*w)[2 * l + 1];
 #endif
 }
 
@@ -110,17 +109,19 @@ LEPTON_KERNEL void conv2d_int16_tile(const int16_t *restrict x, const int8_t *re
         }
         held += end - start;
         for (int i = start; i + 2 <= end; i += 2) {
-          const pair_weights two = pairs_at(by + (ptrdiff_t)i * 16);
+          pair_weights two;
+          pairs_at(by + (ptrdiff_t)i * 16, &two);
           LEPTON_UNROLL for (int m = 0; m < n; m++) {
             int32_t pair;
             __builtin_memcpy(&pair, from[m] + i, 4);
-            sums[m] = add_pair_products(sums[m], pair, two);
+            add_pair_products(&sums[m], pair, &two);
           }
         }
         if (end & 1) {
-          const pair_weights one = pairs_at(by + (ptrdiff_t)(end - 1) * 16);
+          pair_weights one;
+          pairs_at(by + (ptrdiff_t)(end - 1) * 16, &one);
           LEPTON_UNROLL for (int m = 0; m < n; m++)
-            sums[m] = add_pair_products(sums[m], (uint16_t)from[m][end - 1], one);
+            add_pair_products(&sums[m], (uint16_t)from[m][end - 1], &one);
         }
       }
     }
