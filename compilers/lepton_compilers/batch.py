@@ -35,10 +35,28 @@ from lepton_sdk.program.operations import (
     Transpose,
 )
 from lepton_sdk.program.tensors import constant
+from lepton_sdk.program.vision import (
+    ConvTranspose2d,
+    Maximum,
+    Minimum,
+    Prelu,
+    ResizeBilinear,
+    ResizeNearest,
+)
 from lepton_targets.errors import BadInputError, UnsupportedOperatorError
 
-_BATCH_FIRST = (Conv2d, DepthwiseConv2d, GroupedConv2d, Dense, AveragePool2d, MaxPool2d)
-_STRETCHED = (Add, Sub, Mul)
+_BATCH_FIRST = (
+    Conv2d,
+    DepthwiseConv2d,
+    GroupedConv2d,
+    ConvTranspose2d,
+    Dense,
+    AveragePool2d,
+    MaxPool2d,
+    ResizeNearest,
+    ResizeBilinear,
+)
+_STRETCHED = (Add, Sub, Mul, Maximum, Minimum, Prelu)
 _ELEMENTWISE = (Relu, ClampTo, Table, Quantize, Dequantize)
 
 
@@ -126,7 +144,7 @@ def follow_batch(op: Operation, tensors: Tensors, axes: dict[TensorId, int], bat
     axes[op.outputs[0]] = result
 
 
-def _lift(op: Add | Sub | Mul, operand: TensorId, tensors: Tensors) -> int:
+def _lift(op: Add | Sub | Mul | Maximum | Minimum | Prelu, operand: TensorId, tensors: Tensors) -> int:
     """Axes of the result that stand before the operand's own."""
     return len(tensors[op.y].shape) - len(tensors[operand].shape)
 

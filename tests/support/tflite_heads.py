@@ -339,3 +339,30 @@ def sequence_lstm(
     )
     kind = OPTIONS.UnidirectionalSequenceLSTMOptions
     return network(Graph([x], [y], [Node(OPS.UNIDIRECTIONAL_SEQUENCE_LSTM, operands, [y], made, kind)]))
+
+
+def float_detector(n_classes: int = 2) -> bytes:
+    """A mirrored border, two heads of one convolution each, logistic scores, post-processing: float32."""
+    rng, each = np.random.default_rng(7), 3
+    x, padded = floats("x", (1, 4, 4, 8)), floats("padded", (1, 6, 6, 8))
+    widths = constant("widths", np.array([[0, 0], [1, 1], [1, 1], [0, 0]], np.int32))
+    mirror = options(s.MirrorPadOptionsT, mode=s.MirrorPadMode.SYMMETRIC)
+    nodes = [Node(OPS.MIRROR_PAD, [x, widths], [padded], mirror, OPTIONS.MirrorPadOptions)]
+    heads = []
+    for name, per_anchor in (("encoded", 4), ("logits", n_classes + 1)):
+        channels = each * per_anchor
+        weight = constant(f"{name}/w", (rng.normal(size=(channels, 3, 3, 8)) / 6).astype(np.float32))
+        bias = constant(f"{name}/b", rng.normal(size=channels).astype(np.float32))
+        fields = {"strideH": 1, "strideW": 1, "dilationHFactor": 1, "dilationWFactor": 1}
+        made = options(s.Conv2DOptionsT, padding=s.Padding.VALID, **fields)
+        y, flat = floats(f"{name}/map", (1, 4, 4, channels)), floats(name, (1, 16 * each, per_anchor))
+        shape = constant(f"{name}/shape", np.array(flat.shape, np.int32))
+        nodes.append(Node(OPS.CONV_2D, [padded, weight, bias], [y], made, OPTIONS.Conv2DOptions))
+        nodes.append(
+            Node(OPS.RESHAPE, [y, shape], [flat], options(s.ReshapeOptionsT), OPTIONS.ReshapeOptions)
+        )
+        heads.append(flat)
+    scores = floats("scores", heads[1].shape)
+    nodes.append(Node(OPS.LOGISTIC, [heads[1]], [scores]))
+    node = post_processing(heads[0], scores, anchors(rng, 16 * each), n_classes)
+    return network(Graph([x], node.outputs, [*nodes, node]))

@@ -281,6 +281,9 @@ def _mirror_pad(layer: Layer) -> Expr:
     widths = layer.integers(1, "paddings")
     edge = int(layer.options(tflite.MirrorPadOptions).Mode() == tflite.MirrorPadMode.SYMMETRIC)
     extents = layer.shape(0)
+    if not edge:
+        return layer.quantised(relax.op.nn.pad(layer.real(0), list(widths), "reflect"))
+    # Relax knows no border that repeats the edge.
     result = tuple(b + n + a for n, b, a in zip(extents, widths[::2], widths[1::2]))
     arguments = (layer.raw(0), relax.const(np.asarray(widths, np.int32)), relax.const(np.int32(edge)))
     return layer.typed("mirror_pad", arguments, (result, layer.dtype(0)))

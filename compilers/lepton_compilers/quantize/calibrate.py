@@ -13,11 +13,12 @@ from tvm import relax
 from lepton_compilers.passes.graph import SOFTMAX, Graph, Var, bindings, dtype, is_var, operator, shape
 from lepton_compilers.passes.runnable import runnable
 from lepton_compilers.quantize.observers import MinMax, Observer, SoftmaxInput
+from lepton_compilers.quantize.own_calls import register_own_calls
 from lepton_compilers.quantize.recurrent import Seen, with_numpy_layers
 from lepton_compilers.quiet import quiet
 from lepton_sdk.bundle import TensorSpec
 from lepton_sdk.samples import examples_for
-from lepton_targets.errors import BadInputError
+from lepton_targets.errors import BadInputError, UnsupportedOperatorError
 
 Array = npt.NDArray[Any]
 Progress = Callable[[int, int], None]
@@ -38,6 +39,12 @@ def calibrate(
     for samples that break them, are too few for one batch, or make a layer compute NaN or infinity.
     """
     main = module["main"]
+    if "states" in main.attrs:
+        held = ", ".join(map(str, main.attrs["states"]))
+        raise UnsupportedOperatorError(
+            f"the model keeps state between calls ({held}): it stays float",
+            "calibration has no history to give; quantise it where it is trained, and compile that file",
+        )
     inputs = list(main.params[: int(main.attrs["num_input"])])
     batches = batches_for(main, samples, max_samples)
     exposed, names = _exposed(main)
@@ -68,10 +75,18 @@ def compiled(module: Any, cells: Seen | None = None) -> Callable[[list[Array]], 
     cells: told what recurrent layers keep between steps.
     """
     module = with_numpy_layers(module, cells)
+    register_own_calls(module)
     with quiet():
         machine = relax.VirtualMachine(relax.build(runnable(module), "llvm"), tvm.cpu())
     main = machine["main"]
-    return lambda arrays: [result.numpy() for result in main(*map(tvm.runtime.tensor, arrays))]
+
+    def run(arrays: list[Array]) -> list[Array]:
+        found = main(*map(tvm.runtime.tensor, arrays))
+        # A single result is no tuple any more.
+        results = [found] if isinstance(found, tvm.runtime.Tensor) else found
+        return [result.numpy() for result in results]
+
+    return run
 
 
 def _softmax_inputs(main: Any) -> list[str]:

@@ -25,6 +25,8 @@ from lepton_sdk.program.operations import (
     Softmax,
     Transpose,
 )
+from lepton_sdk.program.sequence import Slice
+from lepton_sdk.program.vision import VISION_OPERATIONS, MirrorPad, ReduceProd, ResizeNearest
 
 _HAVE_INT8_FORMS = (
     Add,
@@ -40,8 +42,9 @@ _HAVE_INT8_FORMS = (
     Reshape,
     Softmax,
     Transpose,
+    *(kind for kind in VISION_OPERATIONS if kind is not ReduceProd),
 )
-_MOVES_ONLY = (Pad, Reshape, Transpose, Concat)
+_MOVES_ONLY = (Pad, MirrorPad, Reshape, ResizeNearest, Slice, Transpose, Concat)
 
 
 @dataclass(frozen=True, slots=True)
