@@ -175,8 +175,9 @@ def layer_names(nodes: Sequence[Node]) -> dict[Node, str]:
             first = node.args[1] == 0
             names[node] = names[node.args[0]] + ("" if first else f".{node.args[1]}")
         elif not path and node.target.__name__.startswith("quantize") and node.args[0] in names:
-            # Quantizers put these in after the layer whose result they make integers.
+            # Quantizers put these in after the layer whose result they make integers: they end it.
             names[node] = names[node.args[0]]
+            names[node.args[0]] += "/real"
         elif path and count[path] == 1 and path not in parents:
             names[node] = path
         else:

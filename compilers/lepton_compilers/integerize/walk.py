@@ -21,6 +21,7 @@ from lepton_compilers.integerize.vision import arg_extreme
 from lepton_compilers.passes.graph import (
     ADD,
     AVERAGE_POOL,
+    CLIP,
     CONV2D,
     MATMUL,
     MAX_POOL,
@@ -37,13 +38,14 @@ from lepton_compilers.passes.graph import (
     dtype,
     is_constant,
     is_var,
+    number,
     operands,
     operator,
     shape,
 )
 from lepton_compilers.peak import checked_memory
-from lepton_sdk.program import Operation, Program
-from lepton_sdk.program.operations import Quantize
+from lepton_sdk.program import Clamp, Operation, Program
+from lepton_sdk.program.operations import ClampTo, Quantize
 from lepton_targets.errors import UnsupportedOperatorError
 
 LIMITS: Mapping[str, str] = {
@@ -147,13 +149,21 @@ def _of_constants(core: Any) -> bool:
 def _quantised_float(draft: Draft, chain: Chain) -> Lowered | None:
     """A layer without an int8 form stays float; its result is quantised on the way out."""
     definition = draft.graph.definition(chain.result)
+    bounds = None
+    if operator(definition) == CLIP and draft.graph.operator(definition.args[0]) == QUANTIZE:
+        definition, bounds = draft.graph.definition(definition.args[0]), definition.args[1:]
     if operator(definition) != QUANTIZE or dtype(definition.args[0]) != "float32":
         return None
     source = draft.graph.resolve(definition.args[0])
     if not is_var(source):
         return None
-    y = draft.tensor(chain.result, chain.quantization)
-    return Lowered((Quantize(draft.tensor(source), y),), (source,))
+    x, y = draft.tensor(source), draft.tensor(chain.result, chain.quantization)
+    if bounds is None:
+        return Lowered((Quantize(x, y),), (source,))
+    name, kind = f"{draft.layer(chain.result)}/quantised", dtype(chain.result)
+    wide = draft.scratch(name, shape(chain.result), kind, chain.quantization)
+    clamp = Clamp(*(int(number(bound)) for bound in bounds))
+    return Lowered((Quantize(x, wide), ClampTo(wide, y, clamp)), (source,))
 
 
 def _reason(core: Any) -> str:

@@ -27,6 +27,7 @@ class Rewriter:
         self.graph = Graph(module["main"])
         self.builder = relax.BlockBuilder()
         self.new: dict[Var, Expr] = {}
+        self._taken: set[str] = set()
 
     def mapped(self, expr: Expr) -> Expr:
         """An old expression in terms of the new function."""
@@ -42,7 +43,16 @@ class Rewriter:
 
     def emit(self, expr: Expr, name: str = "") -> Expr:
         """Bind a new expression; constants and variables need no binding."""
-        return expr if is_var(expr) or is_constant(expr) else bind(self.builder, expr, name)
+        if is_var(expr) or is_constant(expr):
+            return expr
+        # What is measured of a layer, and what is asked of it, is kept by its name.
+        count, unique = 1, name
+        while unique in self._taken:
+            count += 1
+            unique = f"{name}:{count}"
+        if name:
+            self._taken.add(unique)
+        return bind(self.builder, expr, unique)
 
     def run(self, visit: Visitor, parameters: Sequence[Var] | None = None, results: Any = None) -> Any:
         """The rewritten module.
@@ -86,8 +96,8 @@ class Rewriter:
 
 
 def bind(builder: Any, expr: Expr, name: str) -> Var:
-    """Bind an expression in a dataflow block. TVM's own emit writes the dots of a module's path otherwise."""
-    if "." not in name:
+    """Bind an expression in a dataflow block under its name; TVM's own emit replaces dots and adds digits."""
+    if not name:
         return builder.emit(expr, name_hint=name)
     value = builder.normalize(expr)
     var = relax.DataflowVar(name, value.ty)

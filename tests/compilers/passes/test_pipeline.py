@@ -31,6 +31,7 @@ def test_explain_tells_every_pass_in_order() -> None:
         "to_nhwc",
         "canonicalise",
         "absorb_flatten",
+        "own_outputs",
         "check_layers",
         "quantise",
         "integerize",
