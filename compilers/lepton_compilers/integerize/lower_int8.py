@@ -186,13 +186,18 @@ def _pool(draft: Draft, chain: Chain) -> Lowered | None:
 def _softmax(draft: Draft, chain: Chain) -> Lowered | None:
     source = draft.dequantised(chain.core.args[0])
     plain = (chain.integer_low, chain.integer_high) == (-128, 127)
-    if source is None or chain.quantization != SOFTMAX_OUTPUT or not last_axis(chain) or not plain:
+    out = chain.quantization
+    if source is None or out is None or not last_axis(chain) or not plain:
         return None
-    x, x_quantization = source
-    exponentials = arithmetic.softmax_table(x_quantization.scale)
-    table = draft.constant(f"{draft.layer(chain.result)}/table", exponentials)
-    ends = draft.tensor(x, x_quantization), draft.tensor(chain.result, SOFTMAX_OUTPUT)
-    return Lowered((Softmax(ends[0], table, ends[1]),), (x,))
+    (x, x_quantization), layer = source, draft.layer(chain.result)
+    table = draft.constant(f"{layer}/table", arithmetic.softmax_table(x_quantization.scale))
+    x_tensor, y = draft.tensor(x, x_quantization), draft.tensor(chain.result, out)
+    if out == SOFTMAX_OUTPUT:
+        return Lowered((Softmax(x_tensor, table, y),), (x,))
+    # The operation has one output scale: other numbers for the same reals follow.
+    shares = draft.scratch(f"{layer}/shares", shape(chain.result), "int8", SOFTMAX_OUTPUT)
+    other = draft.constant(f"{layer}/numbers", integers_of(reals(SOFTMAX_OUTPUT), out))
+    return Lowered((Softmax(x_tensor, table, shares), Table(shares, other, y)), (x,))
 
 
 def _activation(draft: Draft, chain: Chain) -> Lowered | None:

@@ -12,8 +12,20 @@ from lepton_compilers.integerize.known import Known
 from lepton_compilers.integerize.lower_float import Lowered, Rule, float_clamp
 from lepton_compilers.integerize.lower_int8 import int8_clamp, int8_table, integers_of, reals
 from lepton_compilers.integerize.pointwise import UNARY, parameter, read_pointwise
-from lepton_compilers.passes.graph import MATMUL, Expr, Var, dtype, integers, is_constant, operator, shape
-from lepton_sdk.program import TensorId
+from lepton_compilers.passes.fold_constants import permute_axes
+from lepton_compilers.passes.graph import (
+    MATMUL,
+    PERMUTE,
+    Expr,
+    Var,
+    dtype,
+    integers,
+    is_constant,
+    operator,
+    shape,
+)
+from lepton_sdk.program import Operation, TensorId
+from lepton_sdk.program.operations import Transpose
 from lepton_sdk.program.sequence import LAYER_NORM_LIMIT, Gather, LayerNorm, MatMul, Slice, Unary
 
 LAYER_NORM = "relax.nn.layer_norm"
@@ -29,6 +41,7 @@ def _float_matmul(draft: Draft, chain: Chain) -> Lowered | None:
     a, b = chain.core.args[:2]
     if min(len(shape(a)), len(shape(b))) < 2 or chain.bias is not None:
         return None
+    b, turned = _unturned(draft, b)
     names: list[TensorId] = []
     reads: list[Var] = []
     for operand in (a, b):
@@ -40,22 +53,50 @@ def _float_matmul(draft: Draft, chain: Chain) -> Lowered | None:
             names.append(draft.float_constant(f"{draft.layer(chain.result)}/operand", what))
         else:
             return None
-    op = MatMul(names[0], names[1], draft.tensor(chain.result), clamp=float_clamp(chain))
+    op = MatMul(names[0], names[1], draft.tensor(chain.result), turned, float_clamp(chain))
     return Lowered((op,), tuple(reads))
 
 
+def _unturned(draft: Draft, b: Expr) -> tuple[Expr, bool]:
+    """The second operand, and whether the product turns its last two axes: a permute that does just that."""
+    permute = draft.graph.definition(b)
+    if operator(permute) != PERMUTE or draft.known(b) is not None:
+        return b, False
+    axes = permute_axes(permute)
+    rank = len(axes)
+    if axes != (*range(rank - 2), rank - 1, rank - 2):
+        return b, False
+    return permute.args[0], True
+
+
 def _int8_matmul(draft: Draft, chain: Chain) -> Lowered | None:
-    out, held = chain.quantization, [draft.dequantised(a) for a in chain.core.args[:2]]
-    if out is None or held[0] is None or held[1] is None or chain.bias is not None:
+    out, (a, b) = chain.quantization, chain.core.args[:2]
+    if out is None or chain.bias is not None or min(len(shape(a)), len(shape(b))) < 2:
         return None
-    (a, a_quantization), (b, b_quantization) = held[0], held[1]
-    if min(len(shape(a)), len(shape(b))) < 2:
+    b, turned = _unturned(draft, b)
+    operations: list[Operation] = []
+    names: list[TensorId] = []
+    reads: list[Var] = []
+    reach = shape(chain.core.args[0])[-1]
+    for operand in (a, b):
+        # A permute between dequantize and product moves the bytes themselves.
+        permute = draft.graph.definition(operand)
+        moved = operator(permute) == PERMUTE
+        source = draft.dequantised(permute.args[0] if moved else operand)
+        if source is None:
+            return None
+        x, quantization = source
+        names.append(draft.tensor(x, quantization))
+        reads.append(x)
+        reach *= max(127 - quantization.zero_point, quantization.zero_point + 128)
+        if moved:
+            other = draft.scratch(f"{draft.layer(chain.result)}/turned", shape(operand), "int8", quantization)
+            operations.append(Transpose(names[-1], other, permute_axes(permute)))
+            names[-1] = other
+    if reach >= 2**31:
         return None
-    ends = [max(127 - q.zero_point, q.zero_point + 128) for q in (a_quantization, b_quantization)]
-    if shape(a)[-1] * ends[0] * ends[1] >= 2**31:
-        return None
-    names = draft.tensor(a, a_quantization), draft.tensor(b, b_quantization), draft.tensor(chain.result, out)
-    return Lowered((MatMul(*names, clamp=int8_clamp(chain, out)),), (a, b))
+    op = MatMul(names[0], names[1], draft.tensor(chain.result, out), turned, int8_clamp(chain, out))
+    return Lowered((*operations, op), tuple(reads))
 
 
 # LayerNorm
