@@ -107,7 +107,7 @@ class Node:
             kind = carrier(value.kind)
             if kind not in DTYPES:
                 raise self.refused(f"reads {kind}, an element type no target computes")
-            return constant(np.ascontiguousarray(value.array.astype(kind, copy=False)))
+            return constant(value.array.astype(kind, copy=False))
         if value.expr is None:
             return self.emit(own_call("centre", [value.centred], [(value.shape, "uint8")]))
         return value.expr

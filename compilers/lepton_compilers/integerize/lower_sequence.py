@@ -14,6 +14,7 @@ from lepton_compilers.integerize.lower_int8 import int8_clamp, int8_table, integ
 from lepton_compilers.integerize.pointwise import UNARY, parameter, read_pointwise
 from lepton_compilers.passes.fold_constants import permute_axes
 from lepton_compilers.passes.graph import (
+    ADD,
     MATMUL,
     PERMUTE,
     Expr,
@@ -23,6 +24,7 @@ from lepton_compilers.passes.graph import (
     is_constant,
     operator,
     shape,
+    value,
 )
 from lepton_sdk.program import Operation, TensorId
 from lepton_sdk.program.operations import Transpose
@@ -224,7 +226,30 @@ def _indices(draft: Draft, chain: Chain) -> tuple[TensorId, tuple[Var, ...]] | N
         )
     if dtype(indices) not in ("int32", "int64"):
         return None
+    indices = _unwrapped(draft, indices)
     return draft.tensor(indices), (indices,)
+
+
+def _unwrapped(draft: Draft, indices: Expr) -> Expr:
+    """What min(max(where(i < 0, i + extent, i), 0), extent − 1) was written for: Gather does it itself."""
+    inner = indices
+    for name in ("relax.minimum", "relax.maximum"):
+        call = draft.graph.definition(inner)
+        if operator(call) != name or not is_constant(call.args[1]):
+            return indices
+        inner = call.args[0]
+    call = draft.graph.definition(inner)
+    if operator(call) != "relax.where":
+        return indices
+    low, wrapped = (draft.graph.definition(a) for a in call.args[:2])
+    i = draft.graph.resolve(call.args[2])
+    plain = (
+        operator(low) == "relax.less"
+        and operator(wrapped) == ADD
+        and all(draft.graph.resolve(c.args[0]).same_as(i) and is_constant(c.args[1]) for c in (low, wrapped))
+        and int(value(low.args[1])) == 0
+    )
+    return i if plain else indices
 
 
 def _axis(call: Expr) -> int:

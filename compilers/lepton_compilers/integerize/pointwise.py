@@ -54,6 +54,15 @@ BINARY: Mapping[str, Callable[[Array | float, Array | float], Array]] = {
     "relax.minimum": np.minimum,
     "relax.power": np.power,
 }
+COMPARISONS: Mapping[str, Callable[[Array | float, Array | float], Array]] = {
+    "relax.equal": np.equal,
+    "relax.greater": np.greater,
+    "relax.greater_equal": np.greater_equal,
+    "relax.less": np.less,
+    "relax.less_equal": np.less_equal,
+    "relax.not_equal": np.not_equal,
+}
+WHERE = "relax.where"
 ARITHMETIC = (ADD, SUBTRACT, MULTIPLY)
 BOUNDS = (RELU, CLIP)
 
@@ -96,14 +105,16 @@ class Pointwise:
         y = x
         with np.errstate(all="ignore"):
             for var, call in self.calls:
-                y = held[var] = np.asarray(_applied(call, [read(a) for a in call.args[:2]]), np.float64)
+                y = held[var] = np.asarray(_applied(call, [read(a) for a in _tensors(call)]), np.float64)
         return np.broadcast_to(y, x.shape)
 
 
 def _applied(call: Expr, operands: list[Array | float]) -> Array:
     name = operator(call) or ""
-    if name in BINARY:
-        return BINARY[name](*operands)
+    if name in BINARY or name in COMPARISONS:
+        return {**BINARY, **COMPARISONS}[name](*operands)
+    if name == WHERE:
+        return np.where(np.asarray(operands[0]) != 0, operands[1], operands[2])
     x = np.asarray(operands[0])
     if name in BOUNDS:
         low, high = (0.0, np.inf) if name == RELU else (number(call.args[1]), number(call.args[2]))
@@ -117,7 +128,7 @@ def read_pointwise(graph: Graph, result: Var) -> Pointwise | None:
     What something else reads too ends the row, for it needs a tensor of its own; so does a layer's bias.
     """
     result = graph.resolve(result)
-    if not _is_function(graph, result):
+    if not _is_function(graph, result) or dtype(result) != "float32":
         return None
     order = {b.var: i for i, b in enumerate(graph.bindings)}
     inside = {result}
@@ -151,9 +162,10 @@ def _is_function(graph: Graph, var: Var) -> bool:
     """Whether a variable is a function of one element of each operand, and other operands are numbers."""
     call = graph.definition(var)
     name = operator(call)
-    if dtype(var) != "float32" or name not in (*UNARY, *BINARY, *BOUNDS):
+    known = name in COMPARISONS if dtype(var) == "bool" else name in (*UNARY, *BINARY, *BOUNDS, WHERE)
+    if not known or dtype(var) not in ("float32", "bool"):
         return False
-    tensors = call.args[:2] if name in BINARY else call.args[:1]
+    tensors = _tensors(call)
     constants = [a for a in tensors if is_constant(a)]
     alike = all(shape(a) == shape(var) for a in tensors if not is_constant(a))
     return alike and len(constants) < len(tensors) and all(value(c).size == 1 for c in constants)
@@ -161,8 +173,14 @@ def _is_function(graph: Graph, var: Var) -> bool:
 
 def _operands(graph: Graph, var: Var) -> list[Var]:
     call = graph.definition(var)
-    tensors = call.args[:2] if operator(call) in BINARY else call.args[:1]
-    return [graph.resolve(a) for a in tensors if is_var(a)]
+    return [graph.resolve(a) for a in _tensors(call) if is_var(a)]
+
+
+def _tensors(call: Expr) -> list[Expr]:
+    """The operands of a function that are tensors; bounds are not."""
+    name = operator(call)
+    count = 3 if name == WHERE else 2 if name in BINARY or name in COMPARISONS else 1
+    return list(call.args[:count])
 
 
 def _identity(graph: Graph, var: Var) -> object:

@@ -14,6 +14,7 @@ from lepton_compilers.passes.canonicalise import canonicalise
 from lepton_compilers.passes.check_layers import check_layers
 from lepton_compilers.passes.fold_batch_norm import fold_batch_norm
 from lepton_compilers.passes.fold_constants import fold_constants
+from lepton_compilers.passes.fold_layer_norm import fold_layer_norm
 from lepton_compilers.passes.graph import bindings, described
 from lepton_compilers.passes.normalise_negative_indices import normalise_negative_indices
 from lepton_compilers.passes.own_outputs import own_outputs
@@ -38,6 +39,7 @@ def front_half(
         fold_constants,
         fold_batch_norm,
         to_nhwc,
+        fold_layer_norm,
         canonicalise,
         absorb_flatten,
         own_outputs,

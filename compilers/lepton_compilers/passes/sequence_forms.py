@@ -56,9 +56,12 @@ def _take(rewriter: Rewriter, var: Var, old: Expr) -> Expr | None:
     places = np.clip(np.where(places < 0, places + extent, places), 0, extent - 1)
     flat = places.reshape(-1)
     steps = np.unique(np.diff(flat)) if flat.size > 1 else np.array([1])
-    if steps.size != 1 or steps[0] <= 0:
+    if steps.size != 1 or steps[0] == 0:
         return relax.op.take(rewriter.mapped(x), relax.const(places), axis=axis, mode="clip")
-    first, last, step = int(flat[0]), int(flat[-1]) + 1, int(steps[0])
+    first, step = int(flat[0]), int(steps[0])
+    last = int(flat[-1]) + (1 if step > 0 else -1)
+    # Behind the first element, counted from the end.
+    last = -extent - 1 if last < 0 else last
     part = relax.op.strided_slice(rewriter.mapped(x), [axis], [first], [last], [step])
     return relax.op.reshape(rewriter.emit(part, f"{var.name}/part"), list(shape(var)))
 

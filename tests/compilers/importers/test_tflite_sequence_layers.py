@@ -60,7 +60,9 @@ def test_softmax_at_another_scale_is_followed_by_a_table() -> None:
     samples = np.random.default_rng(2).integers(-128, 128, (3, 12)).astype(np.int8)
     program = program_from(layer(OPS.SOFTMAX, fields, OPTIONS.SoftmaxOptions, [x], y, version=2))
     assert [type(op).__name__ for op in program.function().operations] == ["Softmax", "Table"]
-    plain = LiteRT(layer(OPS.SOFTMAX, fields, OPTIONS.SoftmaxOptions, [x], relabelled, version=2)).run(samples)
+    plain = LiteRT(layer(OPS.SOFTMAX, fields, OPTIONS.SoftmaxOptions, [x], relabelled, version=2)).run(
+        samples
+    )
     real = (plain.astype(float) + 128) / 256
     expected = np.clip(np.rint(real / float(np.float32(1 / 200))) - 100, -128, 127)
     np.testing.assert_array_equal(Reference(program).run([samples])[0], expected)

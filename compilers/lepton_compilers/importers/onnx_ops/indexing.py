@@ -22,7 +22,7 @@ def inside(n: Node, place: int, extents: np.ndarray) -> Expr:
     known = n.value(place).array
     if known is not None:
         held = np.where(known < 0, known + extents, known)
-        return constant(np.ascontiguousarray(np.clip(held, 0, extents - 1).astype(np.int64)))
+        return constant(np.clip(held, 0, extents - 1).astype(np.int64))
     index = n[place]
     index = index if dtype(index) == "int64" else n.emit(op.astype(index, "int64"))
     limit = constant(np.asarray(extents, np.int64))
