@@ -29,6 +29,7 @@ def test_explain_tells_every_pass_in_order() -> None:
         "fold_constants",
         "fold_batch_norm",
         "to_nhwc",
+        "fold_layer_norm",
         "canonicalise",
         "absorb_flatten",
         "own_outputs",
