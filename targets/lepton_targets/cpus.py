@@ -148,7 +148,7 @@ CPUS: tuple[Cpu, ...] = (
         zig="aarch64-linux-gnu",
         mcpu="cortex_a76",
         features=("asimd", "asimddp"),
-        qemu=("qemu-aarch64", "max"),
+        qemu=("qemu-aarch64", "cortex-a76"),
     ),
     Cpu(
         "neoverse-v1",
@@ -187,5 +187,18 @@ CPUS: tuple[Cpu, ...] = (
         zig="riscv64-linux-gnu",
         mcpu="generic_rv64+m+a+f+d+c",
         qemu=("qemu-riscv64", "rv64"),
+    ),
+    Cpu(
+        "riscv64-v",
+        "64-bit RISC-V with vectors, RV64GCV: SpacemiT K1, RVA23 profile",
+        machine="riscv64",
+        isa=Isa.RVV,
+        vector_bytes=16,
+        l1_kib=32,
+        l2_kib=512,
+        zig="riscv64-linux-gnu",
+        mcpu="generic_rv64+m+a+f+d+c+v",
+        features=("v",),
+        qemu=("qemu-riscv64", "rv64,v=true,vlen=128,elen=64,vext_spec=v1.0"),
     ),
 )

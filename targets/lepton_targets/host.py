@@ -19,7 +19,10 @@ def machine() -> str:
 
 @functools.cache
 def features() -> frozenset[str]:
-    """CPU features that Linux lists (`flags` on x86, `Features` on Arm); empty where it lists none."""
+    """CPU features that Linux lists; empty where it lists none.
+
+    `flags` on x86, `Features` on Arm; on RISC-V the letters and names of `isa`, as rv64imafdcv_zba_zbb.
+    """
     try:
         with open("/proc/cpuinfo") as listing:
             lines = listing.read().splitlines()
@@ -29,6 +32,9 @@ def features() -> frozenset[str]:
         name, _, value = line.partition(":")
         if name.strip() in ("flags", "Features"):
             return frozenset(value.split())
+        if name.strip() == "isa":
+            letters, *names = value.strip().removeprefix("rv64").split("_")
+            return frozenset([*letters, *names])
     return frozenset()
 
 

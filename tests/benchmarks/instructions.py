@@ -1,7 +1,8 @@
 """Instructions of one inference, ours beside LiteRT's: exact, so they compare where timings are noisy.
 
-x86-64: both under valgrind, which hides AVX-512, so that LiteRT takes its AVX2 kernels. Other CPUs: ours
-under qemu-user with a counting plug-in. Writes docs/instructions.json and docs/INSTRUCTIONS.md.
+x86-64: both under valgrind, which hides AVX-512, so that LiteRT takes its AVX2 kernels. Other CPUs: under
+qemu-user with a counting plug-in; LiteRT as well where its aarch64 library is given (litert_aarch64.py).
+Writes docs/instructions.json and docs/INSTRUCTIONS.md.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "benchmarks")]
+
+from litert_aarch64 import Aarch64LiteRt  # noqa: E402
 
 from lepton_compilers.backends import cpu  # noqa: E402
 from lepton_compilers.front import program_from  # noqa: E402
@@ -34,7 +37,7 @@ NETWORKS = {
     "KWS": "mlperf_tiny/kws_ref_model.tflite",
     "AD": "mlperf_tiny/ad01_int8.tflite",
 }
-TARGETS = ("x86-64-avx2",)
+TARGETS = ("x86-64-avx2", "cortex-a53", "cortex-a76", "neoverse-v1", "armv7", "riscv64-v")
 FEW, MANY = 20, 120
 
 INVOKE = """
@@ -71,7 +74,7 @@ def our_instructions(program: Program, target: Cpu) -> int:
     return instructions(program, cpu.lower(program, target), target, [sample])
 
 
-def measure(targets: list[str]) -> list[dict[str, Any]]:
+def measure(targets: list[str], arm: Aarch64LiteRt | None) -> list[dict[str, Any]]:
     """One row a network and target."""
     rows = []
     for name, file in NETWORKS.items():
@@ -79,10 +82,15 @@ def measure(targets: list[str]) -> list[dict[str, Any]]:
         if not model.is_file():
             print(f"{name}: {file} is not there; left out", file=sys.stderr)
             continue
-        program, peer = program_from(model), litert_instructions(model)
+        program = program_from(model)
         for target in (get_target(wanted) for wanted in targets):
             ours, macs = our_instructions(program, target), program.macs("infer")
             native = target.machine == machine()
+            peer = None
+            if native:
+                peer = litert_instructions(model)
+            elif arm is not None and target.machine == "aarch64":
+                peer = arm.instructions(model, program, target)
             row = {
                 "network": name,
                 "target": target.name,
@@ -90,8 +98,8 @@ def measure(targets: list[str]) -> list[dict[str, Any]]:
                 "instructions": ours,
                 "instructions_a_mac": round(ours / macs, 4),
                 "counted_by": "callgrind" if native else "qemu-user plug-in",
-                "litert_instructions": peer if native else None,
-                "ratio": round(ours / peer, 3) if native else None,
+                "litert_instructions": peer,
+                "ratio": None if peer is None else round(ours / peer, 3),
             }
             rows.append(row)
             print(row, file=sys.stderr)
@@ -104,8 +112,10 @@ def page(rows: list[dict[str, Any]]) -> str:
         "# Instructions an inference",
         "",
         "Counted by `python tests/benchmarks/instructions.py`: callgrind for x86-64, a plug-in of qemu-user",
-        "for other CPUs. Exact for one compiler version, whatever the machine does besides. LiteRT counted",
-        "under valgrind, which hides AVX-512 from it, so that XNNPACK takes its AVX2 kernels.",
+        "for other CPUs. Exact for one compiler version, whatever the machine does besides; not cycles.",
+        "LiteRT is counted by the same means: under valgrind, which hides AVX-512 from it, XNNPACK takes its",
+        "AVX2 kernels; under qemu-user (tests/benchmarks/litert_aarch64.py) those of the emulated Arm CPU,",
+        "of which neoverse-v1 is qemu's `max`.",
         "",
         "| network | target | instructions | a MAC | LiteRT | ratio |",
         "|---|---|---|---|---|---|",
@@ -125,8 +135,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--targets", default=",".join(TARGETS), help="target names, separated by commas")
     parser.add_argument("--output", type=Path, default=ROOT / "docs", help="folder of the two files")
+    parser.add_argument("--litert-aarch64", type=Path, help="folder of an aarch64 libLiteRt.so")
+    parser.add_argument("--aarch64-root", type=Path, default=Path("/usr/aarch64-linux-gnu"))
     arguments = parser.parse_args()
-    rows = measure(arguments.targets.split(","))
+    library = arguments.litert_aarch64
+    arm = None if library is None else Aarch64LiteRt(library.resolve(), arguments.aarch64_root)
+    rows = measure(arguments.targets.split(","), arm)
     (arguments.output / "instructions.json").write_text(json.dumps(rows, indent=1) + "\n")
     (arguments.output / "INSTRUCTIONS.md").write_text(page(rows))
 

@@ -52,7 +52,7 @@ def collected(log: Path) -> int:
 
 
 @functools.cache
-def _plugin() -> bytes:
+def counting_plugin() -> bytes:
     """The counting plug-in for this machine's qemu-user."""
     source = Path(__file__).with_name("instruction_counter.c")
     with tempfile.TemporaryDirectory() as folder:
@@ -71,7 +71,7 @@ def instructions(program: Program, artifact: Artifact, cpu: Cpu, inputs: Sequenc
             command, read = callgrind(log), collected
         else:
             plugin = Path(folder, "counter.so")
-            plugin.write_bytes(_plugin())
+            plugin.write_bytes(counting_plugin())
             command = [*emulator(cpu), "-plugin", f"{plugin},out={log}"]
             read = lambda path: int(path.read_text())  # noqa: E731
         runner = Emulated(program, artifact, cpu, command)

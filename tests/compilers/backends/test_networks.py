@@ -99,7 +99,7 @@ def test_float_networks_are_near_the_reference(network: str, target: str) -> Non
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
 
 
-OTHERS = ("cortex-a53", "cortex-a76", "neoverse-v1", "armv7")
+OTHERS = ("cortex-a53", "cortex-a76", "neoverse-v1", "armv7", "riscv64-v")
 
 
 @pytest.mark.parametrize(

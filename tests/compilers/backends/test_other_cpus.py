@@ -15,7 +15,7 @@ from support.emulated import Emulated
 from support.operation_cases import EXACT_CASES, FLOAT_CASES
 from support.programs import Case, together
 
-OTHERS = ("aarch64", "cortex-a76", "neoverse-v1", "armv7", "riscv64")
+OTHERS = ("aarch64", "cortex-a76", "neoverse-v1", "armv7", "riscv64", "riscv64-v")
 
 
 @pytest.mark.parametrize("target", OTHERS)

@@ -10,7 +10,7 @@ avx512vnni.py         the rows of one instruction set, a worked example; tiles.p
 avx512f.py            its float32 rows; winograd.py: transformed weights
 phases.py             transposed convolutions as convolutions
 fused.py              operations that one kernel does better at once than two in turn
-blocked.py            the rows of instruction sets that share kernels/blocked.h: avx2.py, neon.py
+blocked.py            the rows of instruction sets that share kernels/blocked.h: avx2.py, neon.py, rvv.py
 draft.py, plan.py     the plan while it is made, and the finished plan, printable
 layout.py, packing.py how tensors and weights lie in memory; ranges.py: what sums can reach
 signatures.py         kernels' parameters by name; splits.py, split_maps.py, cuts.py: calls in parts

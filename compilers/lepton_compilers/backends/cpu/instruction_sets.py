@@ -17,6 +17,7 @@ from lepton_compilers.backends.cpu import (
     own_kernels,
     portable,
     recurrent,
+    rvv,
     sequence,
     state,
     training,
@@ -73,6 +74,7 @@ INSTRUCTION_SETS: Mapping[Isa, InstructionSet] = {
     Isa.NEON_ARMV7: _blocked(neon.ARMV7),
     Isa.NEON_DOTPROD: _blocked(neon.NEON_DOTPROD),
     Isa.NEON_I8MM: _blocked(neon.NEON_I8MM),
+    Isa.RVV: _blocked(rvv.KERNELS),
     Isa.AVX512_VNNI: AVX512,
     # The same rows: where the compiler may use VBMI, the header's byte permutes are one instruction.
     Isa.AVX512_VBMI: AVX512,

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lepton_compilers.backends.cpu.blocked import BlockedKernels
-from lepton_compilers.backends.cpu.layout import LANES, MapElements, blocks
-from lepton_compilers.backends.cpu.packing import depthwise_pairs, padded
+from lepton_compilers.backends.cpu.layout import MapElements, blocks
+from lepton_compilers.backends.cpu.packing import depthwise_pairs, taps_by_block
 
 Int8Array = npt.NDArray[np.int8]
 
@@ -24,9 +24,7 @@ def lanes(channels: int) -> npt.NDArray[np.intp]:
 
 def taps(weight: Int8Array) -> Int8Array:
     """Depthwise weights [KH, KW, C] as [C / 16][KH · KW][16]; a row a block."""
-    by_block = padded(weight.reshape(-1, weight.shape[2]), 1)
-    by_block = by_block.reshape(by_block.shape[0], -1, LANES).transpose(1, 0, 2)
-    return np.asarray(by_block.reshape(by_block.shape[0], -1), np.int8)
+    return np.asarray(taps_by_block(weight), np.int8)
 
 
 def window_pairs(weight: Int8Array) -> Int8Array:

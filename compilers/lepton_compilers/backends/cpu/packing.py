@@ -132,3 +132,10 @@ def input_pairs(weight: Array) -> Array:
     whole = padded(padded(weight, 3, 2), 0)
     blocked = whole.reshape(-1, LANES, *weight.shape[1:3], whole.shape[3] // 2, 2)
     return np.ascontiguousarray(blocked.transpose(0, 2, 3, 4, 1, 5))
+
+
+def taps_by_block(weight: Array) -> Array:
+    """Depthwise weights [KH, KW, C] as [C / 16][KH · KW][16]; a row a block."""
+    by_block = padded(weight.reshape(-1, weight.shape[2]), 1)
+    by_block = by_block.reshape(by_block.shape[0], -1, LANES).transpose(1, 0, 2)
+    return by_block.reshape(by_block.shape[0], -1)

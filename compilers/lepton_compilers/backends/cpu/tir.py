@@ -37,6 +37,7 @@ HEADER_ORDER = (
     "neon.h",
     "neon_dotprod.h",
     "neon_i8mm.h",
+    "rvv.h",
     "blocked.h",
 )
 """A header may use what stands in earlier ones."""
@@ -46,6 +47,7 @@ STANDS_ON = {
     "recurrent.h": {"mathematics.h", "sequence.h"},
     "avx2.h": {"blocked.h"},
     "avx512f_winograd.h": {"avx512f.h"},
+    "rvv.h": {"blocked.h"},
     "neon.h": {"neon_lanes.h", "blocked.h"},
     "neon_dotprod.h": {"neon_lanes.h", "neon_dotprod_depthwise.h", "blocked.h"},
     "neon_i8mm.h": {"neon_lanes.h", "neon_dotprod_depthwise.h", "blocked.h"},
