@@ -12,6 +12,7 @@ import numpy.typing as npt
 from lepton_compilers.passes.absorb_flatten import absorb_flatten
 from lepton_compilers.passes.canonicalise import canonicalise
 from lepton_compilers.passes.check_layers import check_layers
+from lepton_compilers.passes.drop_softmax_guards import drop_softmax_guards
 from lepton_compilers.passes.fold_batch_norm import fold_batch_norm
 from lepton_compilers.passes.fold_constants import fold_constants
 from lepton_compilers.passes.fold_layer_norm import fold_layer_norm
@@ -37,6 +38,7 @@ def front_half(
     tidy: tuple[Pass, ...] = (
         normalise_negative_indices,
         fold_constants,
+        drop_softmax_guards,
         fold_batch_norm,
         to_nhwc,
         fold_layer_norm,
