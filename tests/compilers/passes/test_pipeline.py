@@ -27,6 +27,7 @@ def test_explain_tells_every_pass_in_order() -> None:
         "import",
         "normalise_negative_indices",
         "fold_constants",
+        "drop_softmax_guards",
         "fold_batch_norm",
         "to_nhwc",
         "fold_layer_norm",
