@@ -31,6 +31,7 @@ from lepton_sdk.program.operations import (
 )
 from lepton_sdk.program.operations_int16 import FixedPointSigmoid, FixedPointTanh, Requantize
 from lepton_sdk.program.tensors import constant
+from lepton_sdk.program.vision import ReduceMean
 from support.operation_cases import CHANNELS, Draw, float_array, int8_array, maps, seeds, windows
 from support.programs import Case, program_of
 
@@ -213,6 +214,18 @@ def requantize_cases(draw: Draw) -> Case:
 
 
 @st.composite
+def mean_cases(draw: Draw) -> Case:
+    """Over any axes of a map."""
+    rng, shape, x_q, y_q = draw(seeds()), draw(maps()), draw(scales(-13, -10)), draw(scales(-13, -6))
+    axes = tuple(sorted(draw(st.sets(st.integers(0, 3), min_size=1))))
+    left = tuple(n for axis, n in enumerate(shape) if axis not in axes)
+    if x_q.scale >= y_q.scale * math.prod(shape) / math.prod(left):
+        y_q = x_q
+    tensors = [Tensor("x", shape, "int16", x_q), Tensor("y", left, "int16", y_q)]
+    return Case(program_of(tensors, [ReduceMean("x", "y", axes)]), (int16_array(rng, shape),))
+
+
+@st.composite
 def quantize_cases(draw: Draw) -> Case:
     """Ties, huge values, infinities and NaN among ordinary ones."""
     rng, shape, q = draw(seeds()), draw(maps()), draw(scales())
@@ -248,6 +261,7 @@ INT16_CASES: dict[str, st.SearchStrategy[Case]] = {
     "Quantize": quantize_cases(),
     "Dequantize": dequantize_cases(),
     "Requantize": requantize_cases(),
+    "ReduceMean": mean_cases(),
     "FixedPointSigmoid": element_cases(FixedPointSigmoid),
     "FixedPointTanh": element_cases(FixedPointTanh),
 }

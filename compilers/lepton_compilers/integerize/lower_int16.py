@@ -45,6 +45,7 @@ from lepton_compilers.passes.graph import (
     Expr,
     Var,
     dtype,
+    integers,
     parts,
     shape,
 )
@@ -61,6 +62,7 @@ from lepton_sdk.program.operations import (
     Transpose,
 )
 from lepton_sdk.program.operations_int16 import FixedPointSigmoid, FixedPointTanh, Requantize
+from lepton_sdk.program.vision import ReduceMean
 
 UNIT_OUTPUT = Quantization((2.0**-15,))
 """Of softmax, sigmoid and tanh."""
@@ -191,6 +193,27 @@ def _pool(draft: Draft, chain: Chain) -> Lowered | None:
     return Lowered(steps, (x,))
 
 
+def _mean(draft: Draft, chain: Chain) -> Lowered | None:
+    """A mean over axes that is no pool; axes kept as ones come back by a reshape."""
+    call, out = chain.core, chain.quantization
+    source, extents = draft.dequantised(call.args[0], "int16"), shape(call.args[0])
+    given = range(len(extents)) if call.attrs.axis is None else integers(call.attrs.axis)
+    axes = tuple(sorted({axis % len(extents) for axis in given}))
+    plain = (chain.integer_low, chain.integer_high) == full_range("int16") and not chain.bounded
+    if out is None or source is None or not plain or not axes or not _symmetric(source[1], out):
+        return None
+    left = tuple(n for axis, n in enumerate(extents) if axis not in axes)
+    count = math.prod(extents) // math.prod(left)
+    by = int16.mean_factor(source[1].scale, out.scale, count)
+    if count >= 1 << 16 or not int16.fits(by, 15 + count.bit_length()):
+        return None
+    x, y = draft.tensor(*source), draft.tensor(chain.result, out)
+    if left == shape(chain.result):
+        return Lowered((ReduceMean(x, y, axes),), (source[0],))
+    flat = draft.scratch(f"{draft.layer(chain.result)}/reduced", left, "int16", out)
+    return Lowered((ReduceMean(x, flat, axes), Reshape(flat, y)), (source[0],))
+
+
 def _softmax(draft: Draft, chain: Chain) -> Lowered | None:
     source = draft.dequantised(chain.core.args[0], "int16")
     plain = (chain.integer_low, chain.integer_high) == full_range("int16")
@@ -315,6 +338,7 @@ INT16: Mapping[str, Rule] = {
     **dict.fromkeys((ADD, SUBTRACT, MULTIPLY), _two_operands),
     MAX_POOL: _pool,
     AVERAGE_POOL: _pool,
+    "relax.mean": _mean,
     SOFTMAX: _softmax,
     **dict.fromkeys(CURVES, _curve),
     RELU: _activation,

@@ -1,4 +1,4 @@
-/* Micro-kernels of int16 activations with int8 weights; they stand on portable.h and elementwise.h.
+/* Micro-kernels of int16 activations with int8 weights; they stand on portable.h, elementwise.h and vision.h.
  *
  * They compute docs/arithmetic.md, int16, bit for bit: integers, and one float64 product an output of dense.
  */
@@ -289,6 +289,10 @@ LEPTON_KERNEL void max_pool_int16(uint8_t *restrict x_, uint8_t *restrict y_, co
         to[i] = (int16_t)clamp_int(best, lo, hi);
       }
     }
+}
+
+LEPTON_KERNEL void reduce_mean_int16(LEPTON_REDUCED, const int m, const int e) {
+  LEPTON_FOR_REDUCED(int16_t, int32_t, 0, a + v, int16_t, (int16_t)clamp_int(scaled(a, m, e), -32768, 32767))
 }
 
 /* ---- elements ---- */

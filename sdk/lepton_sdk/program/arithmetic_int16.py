@@ -139,6 +139,18 @@ def requantise_factor(x_scale: float, y_scale: float) -> Factor:
     return factor(float(x_scale) / float(y_scale))
 
 
+def mean_factor(x_scale: float, y_scale: float, count: int) -> Factor:
+    """sx / sy / count: the mantissa of sx / sy, moved up as far as count has bits, divided by it and cut."""
+    whole = requantise_factor(x_scale, y_scale)
+    up = min(count.bit_length() - 1, 32, 31 + whole.exponent)
+    return Factor((whole.mantissa << up) // count, whole.exponent - up)
+
+
+def mean(total: Integers, by: Factor) -> Int16:
+    """clamp(scaled(total)) of sums over the elements."""
+    return _saturated(scaled(total, by), LOW, HIGH)
+
+
 def other_numbers(x: Integers, x_zero: int, by: Factor, y_zero: int, low: int, high: int) -> Int64:
     """clamp(scaled(x − zx) + zy): the same reals in another quantisation, int8 or int16 on either side."""
     return np.clip(scaled(x.astype(np.int64) - x_zero, by) + y_zero, low, high)

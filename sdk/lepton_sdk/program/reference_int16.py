@@ -32,6 +32,7 @@ from lepton_sdk.program.operations_int16 import FixedPointSigmoid, FixedPointTan
 from lepton_sdk.program.products import sums_of_products
 from lepton_sdk.program.rule import Array, Rule, Values, windows
 from lepton_sdk.program.tensors import Clamp, Tensors
+from lepton_sdk.program.vision import ReduceMean
 
 
 def touches_int16(op: Operation, t: Tensors) -> bool:
@@ -106,6 +107,12 @@ def _requantize(op: Requantize, v: Values, t: Tensors) -> tuple[Array, ...]:
     return (numbers.astype(y.dtype),)
 
 
+def _reduce_mean(op: ReduceMean, v: Values, t: Tensors) -> tuple[Array, ...]:
+    x, y = t[op.x], t[op.y]
+    by = int16.mean_factor(float(x.scale), float(y.scale), x.size // y.size)
+    return (int16.mean(v[op.x].sum(op.axes, dtype=np.int64), by),)
+
+
 def _sigmoid(op: FixedPointSigmoid, v: Values, t: Tensors) -> tuple[Array, ...]:
     return (int16.sigmoid(v[op.x], v[op.table], int16.sigmoid_multiplier(float(t[op.x].scale))),)
 
@@ -127,6 +134,7 @@ INT16_RULES: Mapping[type[Operation], Rule] = {
     Quantize: _quantize,
     Dequantize: _dequantize,
     Requantize: _requantize,
+    ReduceMean: _reduce_mean,
     FixedPointSigmoid: _sigmoid,
     FixedPointTanh: _tanh,
 }

@@ -127,6 +127,18 @@ def test_pools(builtin: int, name: str, padding: int) -> None:
     assert operations(layer(builtin, fields, OPTIONS.Pool2DOptions, [X], y)) == [name]
 
 
+@pytest.mark.parametrize("keep", [True, False])
+@pytest.mark.parametrize("scale", [X.scales[0], 6e-5, 4e-4])
+@pytest.mark.parametrize("over", [(1, 2), (3,)])
+def test_mean(over: tuple[int, ...], scale: float, keep: bool) -> None:
+    axes = constant("axes", np.array(over, np.int32))
+    kept = tuple(1 if axis in over else n for axis, n in enumerate(X.shape))
+    left = kept if keep else tuple(n for axis, n in enumerate(X.shape) if axis not in over)
+    y, fields = Spec("y", left, np.int16, (f32(scale),)), options(s.ReducerOptionsT, keepDims=keep)
+    content = layer(OPS.MEAN, fields, OPTIONS.ReducerOptions, [X, axes], y)
+    assert operations(content)[0] == "ReduceMean"
+
+
 @pytest.mark.parametrize("scale", [2e-5, 3e-4, 2e-3])
 def test_softmax(scale: float) -> None:
     x, y = Spec("x", (3, 12), np.int16, (f32(scale),)), Spec("y", (3, 12), np.int16, UNIT)

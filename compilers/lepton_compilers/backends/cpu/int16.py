@@ -23,6 +23,7 @@ from lepton_compilers.backends.cpu.portable import (
     typed,
     window,
 )
+from lepton_compilers.backends.cpu.vision import GROUPS, axis_groups, reduced_axes
 from lepton_sdk.program import Clamp, TensorId, Tensors
 from lepton_sdk.program import arithmetic_int16 as int16
 from lepton_sdk.program.operations import (
@@ -42,6 +43,7 @@ from lepton_sdk.program.operations import (
     Table,
 )
 from lepton_sdk.program.operations_int16 import FixedPointSigmoid, FixedPointTanh, Requantize
+from lepton_sdk.program.vision import ReduceMean
 
 HEADER = "int16.h"
 
@@ -127,6 +129,18 @@ def _sigmoid(op: FixedPointSigmoid | FixedPointTanh, t: Tensors) -> Answer:
     return when(multiplier <= int16.HIGH, "an int16 sigmoid or tanh of a scale above 2")
 
 
+def _mean(op: ReduceMean, t: Tensors) -> Answer:
+    """Sums that 32 bits hold, scaled to no more than they are."""
+    answer = _both(op, t)
+    if isinstance(answer, No):
+        return answer
+    count, groups = t[op.x].size // t[op.y].size, max(map(len, reduced_axes(t[op.x].shape, op.axes)))
+    if count >= 1 << 16 or groups > GROUPS:
+        return No(f"a mean over {count} elements in {groups} groups of axes; 65535 in {GROUPS} are supported")
+    fits = int16.fits(_mean_factor(op, t), 15 + count.bit_length())
+    return when(fits, "an int16 mean between scales so far apart that 32 bits don't hold its sum")
+
+
 def _from_to(x: str, y: str) -> Callable[[Quantize | Dequantize, Tensors], Answer]:
     return lambda op, t: when((t[op.x].dtype, t[op.y].dtype) == (x, y), f"this form goes from {x} to {y}")
 
@@ -156,6 +170,11 @@ def _product_factor(op: Mul, t: Tensors) -> int16.Factor:
 def _requantise_factor(op: Requantize, t: Tensors) -> int16.Factor:
     x, y = _scales(t, op.x, op.y)
     return int16.requantise_factor(x, y)
+
+
+def _mean_factor(op: ReduceMean, t: Tensors) -> int16.Factor:
+    x, y = _scales(t, op.x, op.y)
+    return int16.mean_factor(x, y, t[op.x].size // t[op.y].size)
 
 
 def _weight(op: Products, draft: Draft) -> npt.NDArray[np.int8]:
@@ -255,6 +274,14 @@ def emit_requantize(op: Requantize, draft: Draft) -> None:
     draft.call(f"requantize_{x.dtype}_{y.dtype}", source, target, *literals)
 
 
+def emit_mean(op: ReduceMean, draft: Draft) -> None:
+    """All axes at once."""
+    kept, reduced = reduced_axes(draft.tensors[op.x].shape, op.axes)
+    by = _mean_factor(op, draft.tensors)
+    walk = (*axis_groups(kept), *axis_groups(reduced))
+    draft.call("reduce_mean_int16", draft.read(op.x), draft.write(op.y), *walk, by.mantissa, by.exponent)
+
+
 def emit_clamp(op: ClampTo, draft: Draft) -> None:
     """Element by element."""
     x, y = draft.read(op.x), draft.write(op.y, over=op.x)
@@ -313,6 +340,7 @@ LOWERINGS: Rows = {
     ClampTo: (Lowering(_both, emit_clamp, HEADER),),
     Quantize: (Lowering(_from_to("float32", "int16"), emit_quantize, HEADER),),
     Dequantize: (Lowering(_from_to("int16", "float32"), emit_dequantize, HEADER),),
+    ReduceMean: (Lowering(_mean, emit_mean, HEADER),),
     Requantize: (Lowering(_requantize, emit_requantize, HEADER),),
     FixedPointSigmoid: (Lowering(_sigmoid, _curve("sigmoid_int16"), HEADER),),
     FixedPointTanh: (Lowering(_sigmoid, _curve("tanh_int16"), HEADER),),

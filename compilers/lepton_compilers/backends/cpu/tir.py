@@ -22,8 +22,8 @@ HEADER_ORDER = (
     "ordering.h",
     "sampling.h",
     "elementwise.h",
-    "int16.h",
     "vision.h",
+    "int16.h",
     "detection.h",
     "sequence.h",
     "recurrent.h",
@@ -42,7 +42,7 @@ HEADER_ORDER = (
 )
 """A header may use what stands in earlier ones."""
 STANDS_ON = {
-    "int16.h": {"elementwise.h"},
+    "int16.h": {"elementwise.h", "vision.h"},
     "sequence.h": {"mathematics.h"},
     "recurrent.h": {"mathematics.h", "sequence.h"},
     "avx2.h": {"blocked.h"},

@@ -178,7 +178,8 @@ def _reduces(*dtypes: str) -> Callable[[Reduction, Tensors], Answer]:
     return accepts
 
 
-def _six(groups: list[tuple[int, int]]) -> tuple[int, ...]:
+def axis_groups(groups: list[tuple[int, int]]) -> tuple[int, ...]:
+    """Extents, then steps, of GROUPS groups: how a reduction's kernel takes them."""
     filled = [(1, 0)] * (GROUPS - len(groups)) + groups
     return (*(extent for extent, _ in filled), *(step for _, step in filled))
 
@@ -196,7 +197,9 @@ def _emit_reduction(kernel: str) -> Callable[[Reduction, Draft], None]:
             literals = tuple(float_bits(float(value)) for value in constants)
         elif kernel == "reduce_sum_float":
             literals = (float_bits(float(np.float32(1) / np.float32(count if mean else 1))),)
-        draft.call(kernel, draft.read(op.x), draft.write(op.y), *_six(kept), *_six(reduced), *literals)
+        draft.call(
+            kernel, draft.read(op.x), draft.write(op.y), *axis_groups(kept), *axis_groups(reduced), *literals
+        )
 
     return emit
 
