@@ -100,6 +100,8 @@ def _openvino(path: str, inputs: Sequence[np.ndarray], threads: int) -> Call:
     core = openvino.Core()
     try:
         model = core.read_model(path)
+        if model.is_dynamic() and len(model.inputs) == len(inputs):
+            model.reshape({port: list(array.shape) for port, array in zip(model.inputs, inputs)})
         request = core.compile_model(model, "CPU", configuration).create_infer_request()
     except RuntimeError as error:
         raise BadInputError(f"OpenVINO does not open {path}: {str(error).splitlines()[0]}") from None

@@ -8,7 +8,7 @@ Normalisations are folded into convolutions where one precedes, as exporters do.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,8 @@ import onnx
 from onnx import helper, numpy_helper
 
 INPUT = "input"
+SIDE = 224
+"""Rows and columns of the input."""
 
 
 class Network:
@@ -84,7 +86,7 @@ class Network:
         weight = self.weight(classes, channels, spread=math.sqrt(1 / channels))
         return self.node("Gemm", flat, weight, self.weight(classes, spread=0.1), transB=1)
 
-    def model(self, output: str, classes: int = 1000, side: int = 224) -> onnx.ModelProto:
+    def model(self, output: str, classes: int = 1000, side: int = SIDE) -> onnx.ModelProto:
         """The finished file."""
         float32 = onnx.TensorProto.FLOAT
         graph = helper.make_graph(
@@ -177,12 +179,37 @@ LARGE_NETWORKS: Mapping[str, Callable[[], onnx.ModelProto]] = {
 }
 
 
-def write_networks(folder: Path) -> dict[str, Path]:
-    """Every large network as `folder`/NAME.onnx."""
+def write_networks(folder: Path, names: Sequence[str] = tuple(LARGE_NETWORKS)) -> dict[str, Path]:
+    """The networks of these names as `folder`/NAME.onnx."""
     paths = {}
-    for name, build in LARGE_NETWORKS.items():
-        model = build()
+    for name in names:
+        model = LARGE_NETWORKS[name]()
         onnx.checker.check_model(model)
         paths[name] = folder / f"{name}.onnx"
         onnx.save(model, paths[name])
     return paths
+
+
+def quantised(path: Path, samples: np.ndarray) -> Path:
+    """The network as ONNX Runtime's own tool makes it int8: QDQ, a scale a channel, signed on both sides."""
+    from onnxruntime import quantization
+
+    class Samples(quantization.CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self._rest = iter(samples)
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            sample = next(self._rest, None)
+            return None if sample is None else {INPUT: sample[None]}
+
+    result = path.with_suffix(".int8.onnx")
+    quantization.quantize_static(
+        str(path),
+        str(result),
+        Samples(),
+        quant_format=quantization.QuantFormat.QDQ,
+        per_channel=True,
+        activation_type=quantization.QuantType.QInt8,
+        weight_type=quantization.QuantType.QInt8,
+    )
+    return result
