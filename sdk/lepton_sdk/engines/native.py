@@ -64,19 +64,23 @@ class NativeEngine:
         self, function: str, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]
     ) -> Callable[[], None]:
         """See Engine.bind. The arrays are kept alive with the call."""
-        entry = self._entry(function)
         arena = self._arena_of(self._artifact.functions[function].arena_bytes)
         input_pointers = (ctypes.c_void_p * max(len(inputs), 1))(*(a.ctypes.data for a in inputs))
         output_pointers = (ctypes.c_void_p * max(len(outputs), 1))(*(a.ctypes.data for a in outputs))
-        arguments = (
-            ctypes.c_void_p(arena.ctypes.data),
-            ctypes.c_void_p(self._weights.ctypes.data if self._weights is not None else None),
-            ctypes.c_void_p(self._block.ctypes.data),
-            input_pointers,
-            output_pointers,
-            ctypes.c_void_p(self._pool.address if self._pool else None),
+        values = (
+            arena.ctypes.data,
+            self._weights.ctypes.data if self._weights is not None else None,
+            self._block.ctypes.data,
+            ctypes.addressof(input_pointers),
+            ctypes.addressof(output_pointers),
+            self._pool.address if self._pool else None,
         )
-        kept = (arena, self._weights, self._block, self._pool, tuple(inputs), tuple(outputs))
+        entry = self._entry(function)
+        arguments: tuple[object, ...] = tuple(map(ctypes.c_void_p, values))
+        if (bound := self._bound_entry(function)) is not None:
+            entry, arguments = bound, ((ctypes.c_void_p * len(values))(*values),)
+        pointers = (input_pointers, output_pointers)
+        kept = (arena, self._weights, self._block, self._pool, tuple(inputs), tuple(outputs), pointers)
 
         def call(
             entry: Callable[..., int] = entry, arguments: tuple[object, ...] = arguments, kept: object = kept
@@ -126,6 +130,15 @@ class NativeEngine:
                 "the bundle was not made by this project's compiler, or is damaged: compile it again",
             ) from None
         entry.restype = ctypes.c_int
+        return entry
+
+    def _bound_entry(self, function: str) -> Callable[..., int] | None:
+        """The entry that takes one pointer to all arguments, cheaper to call; older code has none."""
+        try:
+            entry: Callable[..., int] = self._library[f"{self._artifact.functions[function].symbol}_bound"]
+        except AttributeError:
+            return None
+        entry.restype = ctypes.c_int  # type: ignore[attr-defined]
         return entry
 
     def _arena_of(self, nbytes: int) -> np.ndarray:

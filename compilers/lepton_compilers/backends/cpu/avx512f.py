@@ -18,7 +18,13 @@ from lepton_compilers.backends.cpu.layout import LANES, Blocked, blocks
 from lepton_compilers.backends.cpu.lowering import Lowering, Rows
 from lepton_compilers.backends.cpu.packing import Array, float_panels, padded
 from lepton_compilers.backends.cpu.plan import Place
-from lepton_compilers.backends.cpu.portable import float_bounds, float_products, pool_window, typed
+from lepton_compilers.backends.cpu.portable import (
+    Products,
+    float_bounds,
+    float_products,
+    pool_window,
+    typed,
+)
 from lepton_compilers.backends.cpu.tiles import (
     float_depthwise_tile,
     float_product_tile,
@@ -35,6 +41,7 @@ from lepton_sdk.program.operations import (
     Conv2d,
     Dense,
     DepthwiseConv2d,
+    GroupedConv2d,
     MaxPool2d,
     Relu,
 )
@@ -50,7 +57,7 @@ Convolution = Conv2d | ConvAdd
 # What is accepted
 
 
-def _constants(op: Conv2d | DepthwiseConv2d | Dense, t: Tensors) -> Answer:
+def _constants(op: Products, t: Tensors) -> Answer:
     answer = float_products(op, t)
     if isinstance(answer, No):
         return answer
@@ -66,6 +73,11 @@ def _few_channels(op: Conv2d, t: Tensors) -> Answer:
 def _pointwise(op: Conv2d, t: Tensors) -> Answer:
     plain = t[op.weight].shape[1:3] == op.stride == (1, 1) and not op.padding
     return _constants(op, t) if plain else No("a kernel other than 1 × 1 at stride 1")
+
+
+def _grouped_pointwise(op: GroupedConv2d, t: Tensors) -> Answer:
+    plain = t[op.weight].shape[1:3] == op.stride == (1, 1) and not op.padding
+    return _constants(op, t) if plain else No("a kernel other than 1 × 1 at stride 1, in groups")
 
 
 def _three_by_three(op: Conv2d | DepthwiseConv2d, t: Tensors) -> Answer:
@@ -122,18 +134,18 @@ def _adding(accepts: Callable[[Conv2d, Tensors], Answer]) -> Callable[[ConvAdd, 
 # What is emitted
 
 
-def _bias(op: Conv2d | DepthwiseConv2d | Dense, draft: Draft) -> Place:
+def _bias(op: Products, draft: Draft) -> Place:
     value = draft.value(op.bias) if op.bias else None
     channels = draft.tensors[op.y].shape[-1]
     return draft.constant(padded(np.zeros(channels, np.float32) if value is None else value, 0))
 
 
-def _known(op: Conv2d | DepthwiseConv2d | Dense, draft: Draft) -> bool:
+def _known(op: Products, draft: Draft) -> bool:
     """Whether weights and bias are constants, not variables that a function may change."""
     return draft.value(op.weight) is not None and (op.bias is None or draft.value(op.bias) is not None)
 
 
-def _weight(op: Conv2d | DepthwiseConv2d | Dense, draft: Draft) -> FloatArray:
+def _weight(op: Products, draft: Draft) -> FloatArray:
     return np.asarray(draft.value(op.weight), np.float32)
 
 
@@ -223,6 +235,37 @@ def emit_pointwise(op: Convolution, draft: Draft) -> None:
     panels = float_panels(_weight(conv, draft).reshape(o, 1, x.channels, 1), nv)
     source = x.place.stepping(x.image_bytes)
     _convolve("pointwise_f32", op, draft, source, panels, (x.pixels, x.channels, o, mr, nv))
+
+
+def emit_grouped_pointwise(op: GroupedConv2d, draft: Draft) -> None:
+    """1 × 1 in groups: each panel of outputs reads the blocks that hold its groups' inputs."""
+    if not _known(op, draft):
+        portable.emit_grouped_float(op, draft)
+        return
+    x, weight, bias = draft.read_blocked(op.x), _weight(op, draft), _bias(op, draft)
+    o, inner = weight.shape[0], weight.shape[3]
+    each = o // (x.channels // inner)
+    full = np.zeros((blocks(o) * LANES, x.channels), np.float32)
+    for channel in range(o):
+        first = channel // each * inner
+        full[channel, first : first + inner] = weight[channel, 0, 0]
+    mr, nv = float_product_tile(x.pixels, blocks(o))
+    y, block_bytes = draft.write_blocked(op.y), x.pixels * LANES * x.element_bytes
+    for block in range(0, blocks(o), nv):
+        begin, end = block * LANES, min((block + nv) * LANES, o)
+        first = begin // each * inner // LANES * LANES
+        last = ((end - 1) // each + 1) * inner
+        part = full[begin : -(-end // LANES) * LANES, first:last]
+        panels = draft.constant(float_panels(part.reshape(len(part), 1, last - first, 1), nv))
+        draft.call(
+            "pointwise_f32",
+            (x.place + first // LANES * block_bytes).stepping(x.image_bytes),
+            panels,
+            bias + begin * x.element_bytes,
+            (y.place + block * block_bytes).stepping(y.image_bytes),
+            *(x.pixels, last - first, len(part), mr, min(nv, blocks(len(part))), *float_bounds(op.clamp)),
+            times=x.images,
+        )
 
 
 def emit_conv3x3(op: Convolution, draft: Draft) -> None:
@@ -370,6 +413,7 @@ LOWERINGS: Rows = {
         Lowering(_depthwise3x3, emit_depthwise3x3, HEADER),
         Lowering(_depthwise, emit_depthwise, HEADER),
     ),
+    GroupedConv2d: (Lowering(_grouped_pointwise, emit_grouped_pointwise, HEADER),),
     Dense: (Lowering(_constants, emit_dense, HEADER),),
     Add: (Lowering(_equal_maps, emit_add, HEADER),),
     AveragePool2d: (Lowering(_maps, emit_average_pool, HEADER),),

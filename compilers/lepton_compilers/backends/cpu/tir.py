@@ -72,6 +72,7 @@ def c_source(plans: Sequence[Plan], headers: Iterable[str]) -> str:
     """One self-contained C file that exports `lepton_<function>` for every plan, and the pool of threads."""
     parts = [source("lepton_parallel.h"), *map(kernel_header, ordered_headers(headers))]
     parts += _functions(plans, {plan.function: symbol(plan.function) for plan in plans})
+    parts += [_bound_source(symbol(plan.function)) for plan in plans]
     if any(map(regions.numbered, plans)):
         parts.append(regions.pool_source())
     return "\n".join(parts)
@@ -133,6 +134,16 @@ __attribute__((visibility("default"))) int {name}(
     const void *const *inputs, void *const *outputs, const lepton_parallel *parallel) {{
 {start}  body_{plan.function}({", ".join(values)});
   return 0;
+}}
+"""
+
+
+def _bound_source(name: str) -> str:
+    """The same call by one pointer to its six arguments: a foreign-function interface pays for each."""
+    return f"""
+__attribute__((visibility("default"))) int {name}_bound(void *const *a) {{
+  const lepton_parallel *parallel = (const lepton_parallel *)a[5];
+  return {name}(a[0], a[1], a[2], (const void *const *)a[3], (void *const *)a[4], parallel);
 }}
 """
 
