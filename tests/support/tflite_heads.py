@@ -366,3 +366,32 @@ def float_detector(n_classes: int = 2) -> bytes:
     nodes.append(Node(OPS.LOGISTIC, [heads[1]], [scores]))
     node = post_processing(heads[0], scores, anchors(rng, 16 * each), n_classes)
     return network(Graph([x], node.outputs, [*nodes, node]))
+
+
+def int8_sequence_lstm(steps: int = 6, inputs: int = 8, units: int = 12) -> bytes:
+    """The fused LSTM as the converter quantises it: int8 hidden state, int16 cell of a power of two."""
+    rng = np.random.default_rng(6)
+    x_scale, input_scale, recurrent_scale, y = 0.02, 0.008, 0.006, {"scales": (1 / 128,)}
+    x = Spec("x", (1, steps, inputs), scales=(x_scale,), zero_point=-3)
+    result = Spec("y", (1, steps, units), **y)
+
+    def weight(name: str, columns: int, scale: float) -> Spec:
+        return constant(name, rng.integers(-127, 128, (units, columns)).astype(np.int8), [scale])
+
+    weights = [weight(f"w{gate}", inputs, input_scale) for gate in "ifgo"]
+    weights += [weight(f"r{gate}", units, recurrent_scale) for gate in "ifgo"]
+    biases = [
+        constant(f"b{gate}", rng.integers(-3000, 3000, units).astype(np.int32), [x_scale * input_scale])
+        for gate in "ifgo"
+    ]
+    hidden = Spec("hidden", (1, units), variable=True, **y)
+    cell = Spec("cell", (1, units), np.int16, (2.0**-11,), variable=True)
+    between = [Spec(f"sums of {gate}", (1,), np.int16, (2.0**-12,)) for gate in "ifgo"]
+    between.append(Spec("sums of hidden", (1,), **y))
+    operands = [x, *weights, *[None] * 3, *biases, None, None, hidden, cell, *[None] * 4]
+    tanh = s.ActivationFunctionType.TANH
+    made = options(s.UnidirectionalSequenceLSTMOptionsT, fusedActivationFunction=tanh)
+    kind, code = OPTIONS.UnidirectionalSequenceLSTMOptions, OPS.UNIDIRECTIONAL_SEQUENCE_LSTM
+    return network(
+        Graph([x], [result], [Node(code, operands, [result], made, kind, 3, intermediates=between)])
+    )

@@ -65,6 +65,7 @@ class Node:
     version: int = 1
     custom: str = ""
     custom_options: bytes = b""
+    intermediates: Sequence[Spec] = ()
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,8 @@ class _Writer:
             operator.inputs = np.array([place(spec) for spec in node.inputs], np.int32)
             operator.outputs = np.array([place(spec) for spec in node.outputs], np.int32)
             operator.builtinOptions, operator.builtinOptionsType = node.options, node.options_type
+            if node.intermediates:
+                operator.intermediates = np.array([place(spec) for spec in node.intermediates], np.int32)
             if node.custom:
                 operator.customOptions = np.frombuffer(node.custom_options, np.uint8)
             made.operators.append(operator)

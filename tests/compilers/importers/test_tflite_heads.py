@@ -20,6 +20,7 @@ from lepton_targets import get_target
 from support.litert import LiteRT
 from support.native import Native
 from support.tflite_heads import (
+    int8_sequence_lstm,
     mobilenet_v3_block,
     post_processing_alone,
     segmentation_head,
@@ -161,3 +162,15 @@ def test_a_session_resets_the_state_of_a_bundle(tmp_path: Path) -> None:
         assert not np.array_equal(session.run(frames[0])["y"], first)
         session.reset()
         np.testing.assert_array_equal(session.run(frames[0])["y"], first)
+
+
+def test_an_int8_sequence_lstm_is_computed_in_float_within_a_step() -> None:
+    content = int8_sequence_lstm()
+    reference, oracle, rng = Reference(program_from(content)), LiteRT(content), np.random.default_rng(5)
+    for _ in range(4):
+        x = int8(rng, (1, 6, 8))
+        expected, found = oracle.run_all([x])[0], reference.run([x])[0]
+        steps = np.abs(found.astype(np.int64) - expected)
+        assert len(np.unique(expected)) > 20
+        assert steps.max() <= 2
+        assert (steps > 0).mean() < 0.15
