@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from tvm import relax
 from lepton_compilers.importers.tflite_layer import Layer
 from lepton_compilers.importers.tflite_moves import strided_ranges
 from lepton_compilers.passes.graph import Expr
+from lepton_compilers.peak import checked_size
 
 Array = npt.NDArray[Any]
 Fold = Callable[[Layer, list[Array]], Array]
@@ -59,6 +61,18 @@ def _strided_slice(layer: Layer, x: list[Array]) -> Array:
     return x[0][ranges].reshape(result)
 
 
+def _extents(layer: Layer, extents: list[int]) -> list[int]:
+    """The extents, once memory holds so many elements. Raises BadInputError."""
+    checked_size(f"layer '{layer.name}'", tuple(extents), layer.result_dtype())
+    return extents
+
+
+def _range(layer: Layer, x: list[Array]) -> Array:
+    start, stop, step = (operand.item() for operand in x)
+    _extents(layer, [max(0, math.ceil((stop - start) / step))])
+    return np.arange(start, stop, step)
+
+
 def _pack(layer: Layer, x: list[Array]) -> Array:
     return np.stack(x, int(layer.options(tflite.PackOptions).Axis()))
 
@@ -85,14 +99,14 @@ FOLDS: Mapping[str, Fold] = {
     "CAST": lambda layer, x: x[0],
     "CONCATENATION": _concatenation,
     "EXPAND_DIMS": lambda layer, x: np.expand_dims(x[0], int(x[1].reshape(()))),
-    "FILL": lambda layer, x: np.full([int(n) for n in x[0].reshape(-1)], x[1]),
+    "FILL": lambda layer, x: np.full(_extents(layer, [int(n) for n in x[0].reshape(-1)]), x[1]),
     "FLOOR_DIV": lambda layer, x: x[0] // x[1],
     "GATHER": _gather,
     "MAXIMUM": lambda layer, x: np.maximum(x[0], x[1]),
     "MINIMUM": lambda layer, x: np.minimum(x[0], x[1]),
     "MUL": lambda layer, x: x[0] * x[1],
     "PACK": _pack,
-    "RANGE": lambda layer, x: np.arange(x[0].item(), x[1].item(), x[2].item()),
+    "RANGE": _range,
     "REDUCE_PROD": _product,
     "RESHAPE": lambda layer, x: x[0].reshape([int(n) for n in x[1].reshape(-1)]),
     "SLICE": lambda layer, x: x[0][

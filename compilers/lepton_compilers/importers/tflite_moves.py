@@ -15,6 +15,7 @@ from tvm import relax
 
 from lepton_compilers.importers.tflite_layer import Layer, Shape
 from lepton_compilers.passes.graph import Expr, shape
+from lepton_compilers.peak import checked_size
 
 Results = Expr | tuple[Expr, ...]
 Converter = Callable[[Layer], Results]
@@ -122,6 +123,8 @@ def _split_v(layer: Layer) -> tuple[Expr, ...]:
 def _unpack(layer: Layer) -> tuple[Expr, ...]:
     extents = layer.shape(0)
     axis = int(layer.options(tflite.UnpackOptions).Axis()) % len(extents)
+    if extents[axis] != len(layer.outputs):
+        raise layer.refuse(f"{len(layer.outputs)} parts of an extent of {extents[axis]}")
     parts = _parts(layer, 0, axis, [1] * extents[axis])
     left = [n for at, n in enumerate(extents) if at != axis]
     return tuple(relax.op.reshape(layer.emit(part), left) for part in parts)
@@ -161,12 +164,27 @@ def _concatenation(layer: Layer) -> Expr:
 
 
 def _tile(layer: Layer) -> Expr:
-    x = layer.raw(0)
-    for axis, count in enumerate(layer.integers(1, "multiples")):
-        if count > 1:
-            part = layer.emit(layer.converter.dequantize(x, layer.inputs[0])) if layer.is_int8() else x
-            x = layer.emit(layer.quantised(relax.op.concat([part] * count, axis)))
+    """By doubling, so that no multiple makes a long list."""
+    x, multiples = layer.raw(0), layer.integers(1, "multiples")
+    extents = tuple(n * count for n, count in zip(layer.shape(0), multiples))
+    checked_size(f"layer '{layer.name}'", extents, layer.dtype(0))
+    for axis, count in enumerate(multiples):
+        whole, power = x if count & 1 else None, x
+        for bit in range(1, count.bit_length()):
+            power = _joined_twice(layer, power, power, axis)
+            if count >> bit & 1:
+                whole = power if whole is None else _joined_twice(layer, whole, power, axis)
+        if whole is None:
+            raise layer.refuse(f"multiples {multiples}; each at least 1 is supported")
+        x = whole
     return relax.op.reshape(x, list(shape(x)))
+
+
+def _joined_twice(layer: Layer, a: Expr, b: Expr, axis: int) -> Expr:
+    """Two parts in the first operand's numbers, joined."""
+    if layer.is_int8():
+        a, b = (layer.emit(layer.converter.dequantize(part, layer.inputs[0])) for part in (a, b))
+    return layer.emit(layer.quantised(relax.op.concat([a, b], axis)))
 
 
 def _gather(layer: Layer) -> Expr:
