@@ -4,7 +4,8 @@ config.py           what is asked, typed
 calibrate.py        the network run on samples with every intermediate exposed
 observers.py        which range a tensor's int8 spans; histogram.py counts values for it
 equalise.py         channels of neighbouring layers evened out beforehand
-quantise.py         the pass: weights per channel, activations per tensor, moves share their input's numbers
+quantise.py         the pass: weights per channel, activations per tensor, moves share their input's numbers;
+                    walk.py: how it writes each layer; recurrent.py: whole recurrent layers
 scales.py           what ranges and weights become: scales and zero points
 bias_correction.py  what rounded weights shift on average, for the pass to take out of the biases
 sensitivity.py      which layers must stay float for an accuracy asked for
