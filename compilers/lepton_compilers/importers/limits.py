@@ -73,6 +73,8 @@ TORCH_LIMITS: Mapping[str, str] = {
     "avg_pool2d": "no divisor_override",
     "dequantize_per_channel": "constants of int8, uint8 or int32",
     "dequantize_per_tensor": "int8, uint8, int32; fixed scales",
+    "gru": "steps of their own where trained",
+    "lstm": "steps of their own where trained or projected",
     "pad": "no cutting off by widths below zero",
     "quantize_per_channel": "constants",
     "quantize_per_tensor": "int8, uint8; fixed scales",

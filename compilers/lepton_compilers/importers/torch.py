@@ -100,29 +100,45 @@ def _loaded(archive: bytes, n_bytes: int) -> ExportedProgram:
 
 
 def _imported(program: ExportedProgram, shapes: Mapping[str, tuple[int, ...]], trainable: bool) -> Any:
+    program = traced(program, shapes, trainable)
+    _check_operators(program, trainable)
+    return _converted(program, trainable)
+
+
+def traced(
+    program: ExportedProgram, shapes: Mapping[str, tuple[int, ...]], trainable: bool = False
+) -> ExportedProgram:
+    """The program in terms of the operators that are converted, its input shapes fixed.
+
+    Raises BadInputError for inputs, tensors and shapes that can't be, UnsupportedOperatorError for operators
+    that do more than compute. Consumes `program`.
+    """
     from lepton_compilers.importers.exported_shapes import fix_input_shapes
 
     _check_tensors(program)
     _check_safe(program)
     fix_input_shapes(program, shapes)
     try:
-        program = program.run_decompositions(_decompositions())
+        return program.run_decompositions(_decompositions(program, trainable))
     except Exception as error:
         asked = ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items()) or "those of the file"
         raise BadInputError(
             f"the PyTorch model does not hold together with the input shapes {asked}", _first_line(error)
         ) from error
-    _check_operators(program, trainable)
-    return _converted(program, trainable)
 
 
-def _decompositions() -> Any:
-    """PyTorch's own, but for layers that are better left whole."""
+def _decompositions(program: ExportedProgram, trainable: bool) -> Any:
+    """PyTorch's own, but for layers that are better left whole; recurrent ones train step by step."""
     import torch
 
+    from lepton_compilers.importers.torch_recurrent import kept_whole
+
+    recurrent = [node for node in program.graph.nodes if family(spelt(node.target)) in ("gru", "lstm")]
+    sequences = not trainable and all(map(kept_whole, recurrent))
+    whole = WHOLE.union(("gru", "lstm")) if sequences else WHOLE
     table = torch.export.default_decompositions()
     for known in list(table):
-        if family(str(known)) in WHOLE:
+        if family(str(known)) in whole:
             del table[known]
     return table
 

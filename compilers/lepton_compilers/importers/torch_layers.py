@@ -3,6 +3,7 @@
 TVM drops `alpha` of sums and the bound of clamp_max, divides where a factor does, and binds several results
 as one tuple. What depends on constants alone is computed by PyTorch itself, now, and every result's shape is
 held against PyTorch's. Convolutions and pools: torch_windows.py. Quantize, dequantize: torch_quantized.py.
+LSTM, GRU: torch_recurrent.py.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import tvm
 from tvm import relax
 from tvm.relax.frontend.torch.exported_program_translator import ExportedProgramImporter
 
-from lepton_compilers.importers import torch_quantized, torch_windows
+from lepton_compilers.importers import torch_quantized, torch_recurrent, torch_windows
 from lepton_compilers.importers.torch_operators import spelt
 from lepton_compilers.passes.graph import Expr, is_var, known_shape
 from lepton_compilers.passes.rewrite import bind
@@ -113,13 +114,15 @@ class TorchLayers(ExportedProgramImporter):  # type: ignore[misc]
         Integers that stand for quantised numbers stay integers: what dequantizes them is not computed now.
         """
         result = node.meta.get("val")
-        if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
+        name, random = node.target.__name__, torch.Tag.nondeterministic_seeded
+        # A recurrent layer's dropout is for training.
+        if random in getattr(node.target, "tags", ()) and name not in torch_recurrent.RULES:
             raise self.refused(node, "draws at random; a compiled model gives one result for one input")
         if not isinstance(result, torch.Tensor) or result.numel() > LARGEST_FOLDED:
             return False
-        if node.target.__name__.startswith("dequantize"):
+        if name.startswith("dequantize"):
             return False
-        return node.target.__name__ in OF_SHAPES or all(n in self.values for n in node.all_input_nodes)
+        return name in OF_SHAPES or all(n in self.values for n in node.all_input_nodes)
 
     def _computed(self, node: Node) -> torch.Tensor:
         def value(source: Node) -> torch.Tensor:
@@ -154,6 +157,7 @@ class TorchLayers(ExportedProgramImporter):  # type: ignore[misc]
             **dict.fromkeys(CHECKS, lambda node: ()),
             **{name: partial(rule, self) for name, rule in torch_windows.RULES.items()},
             **{name: partial(rule, self) for name, rule in torch_quantized.RULES.items()},
+            **{name: partial(rule, self) for name, rule in torch_recurrent.RULES.items()},
         }
 
     def _added(self, op: Callable[[Expr, Expr], Expr]) -> Convert:
