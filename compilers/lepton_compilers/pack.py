@@ -33,19 +33,16 @@ def pack(
     segments: dict[str, bytes] = {"program": serialize.dump(program), "golden": golden}
     entries = []
     for artifact in artifacts:
-        code, weights = f"code.{artifact.target}", f"weights.{artifact.target}"
+        code = f"code.{artifact.target}"
         segments[code] = artifact.code
+        weights, block = None, None
         if artifact.weights:
-            segments[weights] = artifact.weights
-        block = None
+            weights = _shared(segments, f"weights.{artifact.target}", artifact.weights)
         if artifact.variables is not None:
-            segment = f"variables.{artifact.target}"
-            segments[segment] = artifact.variables.initial
+            segment = _shared(segments, f"variables.{artifact.target}", artifact.variables.initial)
             block = m.VariableBlock(segment, len(artifact.variables.initial), artifact.variables.offsets)
         functions = {n: m.EntryPoint(f.symbol, f.arena_bytes) for n, f in artifact.functions.items()}
-        entries.append(
-            m.Artifact(artifact.target, code, weights if artifact.weights else None, functions, block)
-        )
+        entries.append(m.Artifact(artifact.target, code, weights, functions, block))
     manifest = m.Manifest(
         name=name,
         kind=kind(program),
@@ -70,6 +67,16 @@ def pack(
     )
     bundle.write_bundle(path, manifest, segments, signing_key)
     return bundle.Bundle.open(path)
+
+
+def _shared(segments: dict[str, bytes], name: str, content: bytes) -> str:
+    """Name of the segment with that content: an earlier target's where its layout gave the same bytes."""
+    kind = name.partition(".")[0]
+    for other, held in segments.items():
+        if other.partition(".")[0] == kind and held == content:
+            return other
+    segments[name] = content
+    return name
 
 
 def kind(program: Program) -> str:

@@ -223,3 +223,15 @@ def test_a_bundle_that_is_written_is_success_though_nobody_reads(tmp_path, digit
     os.close(sending)
     assert (done.returncode, done.stderr) == (0, "")
     assert Session(out).self_test().vectors > 0
+
+
+def test_targets_share_segments_of_equal_bytes_and_thin_bundles_keep_theirs(tmp_path):
+    from lepton_sdk.bundle import Bundle, thin
+
+    bundle = compile(KWS_MODEL, ("cortex-a53", "cortex-a72", "x86-64"), output=tmp_path / "kws.lep")
+    a53, a72, x86 = bundle.manifest.artifacts
+    assert a53.weights == a72.weights == "weights.cortex-a53"
+    assert a53.code != a72.code
+    assert x86.weights == "weights.x86-64"
+    small = Bundle(memoryview(thin(bundle, "cortex-a72")))
+    assert bytes(small.segment(a72.weights)) == bytes(bundle.segment(a53.weights))
