@@ -19,6 +19,9 @@ def run(
     bundle: Annotated[Path, typer.Argument(help="Bundle, or a .tflite with --engine litert.")],
     source: Annotated[Path, typer.Option("--input", help="NPZ with an array of each input, or `features`.")],
     output: Annotated[Path | None, typer.Option(help="NPZ to write every output to.")] = None,
+    trace: Annotated[
+        Path | None, typer.Option(help="NPZ for every layer's result of the first batch, by the reference.")
+    ] = None,
     engine: Annotated[str, typer.Option(help="native, reference or litert.")] = "native",
     threads: Annotated[int, typer.Option(min=1, help="Threads of one inference.")] = 1,
     key: Annotated[list[Path] | None, typer.Option(help="Trusted public key; requires a signature.")] = None,
@@ -32,11 +35,17 @@ def run(
 
     if output is not None:
         check_output(output, bundle, source, *(key or ()))
+    if trace is not None:
+        check_output(trace, bundle, source, output, *(key or ()))
     session = Session(bundle, engine=engine, threads=threads, trust=key)
     examples = examples_for(session.inputs, read_arrays(source))
     n = len(next(iter(examples.values())))
     with progress_bar("run", n, as_json) as progress:
         outputs = run_examples(session, examples, progress)
+    if trace is not None:
+        from lepton_sdk.trace import trace_examples
+
+        _write(trace, trace_examples(session, examples))
     if output is not None:
         _write(output, outputs)
     # Without a file, what is printed is the work.
