@@ -9,6 +9,7 @@ A kernel without a rule, or with too little work, runs as one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 
 from lepton_compilers.backends.cpu import split_maps
@@ -208,6 +209,27 @@ def _pixels(a: Arguments, x: str, y: str, pixel: int, y_pixel: int, ns: float) -
     return Cut(-(-a["ow"] // _PIXELS), ns, part)
 
 
+def _outermost(moved: str, dense: str) -> Rule:
+    """The first axis that has an extent.
+
+    moved: the pointer that the steps s0 to s5 lead through, in elements; dense: the other one.
+    """
+
+    def rule(a: Arguments, buffers: Buffers) -> Cut:
+        extents = [a[f"n{axis}"] for axis in range(6)]
+        axis = next((axis for axis, extent in enumerate(extents) if extent > 1), 5)
+        inner, size = math.prod(extents[axis + 1 :]), a["size"]
+
+        def part(first: int, count: int) -> tuple[Place | int, ...]:
+            begins = {moved: first * a[f"s{axis}"] * size, dense: first * inner * size}
+            return a.changed(**{f"n{axis}": count}, **begins)
+
+        return Cut(extents[axis], math.prod(extents) * size / _MOVED_A_NS, part)
+
+    return rule
+
+
+_MOVED_A_NS = 50
 _VNNI_MACS_A_NS = 300
 _SUMS_A_NS = 20
 _FLOAT_COST = 4
@@ -267,6 +289,8 @@ RULES: Mapping[str, Rule] = {
     "clamp_u8": elements({"x": 1, "y": 1}, 60),
     "table_u8": elements({"x": 1, "y": 1}, 2),
     # portable.h
+    "transpose": _outermost("x", "y"),
+    "place": _outermost("y", "x"),
     "conv2d_int8": dense_rows("x", "y", 1, _INT8_MACS_A_NS, products=True),
     "depthwise_int8": dense_rows("x_", "y_", 1, _INT8_MACS_A_NS, products=False),
     "conv2d_float": dense_rows("x_", "y_", 4, _FLOAT_MACS_A_NS, products=True),
