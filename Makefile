@@ -10,7 +10,7 @@ export PYTHONWARNINGS ?= ignore::DeprecationWarning
 .DEFAULT_GOAL := help
 
 help: ## list the commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 env: $(VENV)/.dev ## make .venv with everything: SDK, compiler, fleet, and the tools of development
 
@@ -43,6 +43,9 @@ check: gates test ## every gate and every test: what CI runs
 bench: $(VENV)/.dev ## measure against LiteRT; writes docs/BENCHMARKS.md and docs/benchmarks.json
 	$(BIN)/python tests/benchmarks/bench.py $(ARGS)
 
+onnx-coverage: $(VENV)/.dev ## run all of ONNX's node tests; writes docs/onnx-coverage.md
+	$(BIN)/python tests/compilers/importers/test_onnx_node_tests.py
+
 soak: $(VENV)/.dev ## the long tests
 	$(BIN)/pytest -m slow $(ARGS)
 
@@ -50,4 +53,4 @@ clean: ## remove what was built
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help env demo test gates check bench soak clean
+.PHONY: help env demo test gates check bench onnx-coverage soak clean
