@@ -23,6 +23,7 @@ ONNX_LIMITS: Mapping[str, str] = {
     "LRN": "up to 64 channels",
     "LpPool": "windows of up to 1024 places",
     "MaxUnpool": "a constant output shape",
+    "NonMaxSuppression": "constant thresholds; rows of -1 behind those chosen, up to the most there can be",
     "OneHot": "a constant depth",
     "Pad": "constant widths",
     "QuantizeLinear": "int8, uint8, int16, uint16, int32",

@@ -127,7 +127,8 @@ class Draft:
         if np.isnan(what.values).any() or not (infinite or np.isfinite(what.values).all()):
             raise BadInputError(f"'{what.parameter or name}' holds NaN or infinity; the model is damaged")
         if what.parameter is None:
-            return self.constant(name, what.real.astype(np.float32))
+            real = what.values if what.scales is None else what.real
+            return self.constant(name, real.astype(np.float32, copy=False))
         axes = what.source_axes
         if what.parameter in self._variables:
             variable = self._variables[what.parameter]

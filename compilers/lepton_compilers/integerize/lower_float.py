@@ -145,7 +145,7 @@ def _two_operands(draft: Draft, chain: Chain) -> Lowered | None:
             names.append(draft.tensor(operand))
             reads.append(operand)
         elif what.parameter is None:
-            offset = what.moved(np.atleast_1d)
+            offset = what.moved(np.atleast_1d) if shape(chain.result) else what
             names.append(draft.float_constant(f"{draft.layer(chain.result)}/operand", offset, infinite=True))
         else:
             return None

@@ -222,7 +222,7 @@ def _extremes(draft: Draft, chain: Chain) -> Lowered | None:
         if what is not None:
             if what.parameter is not None:
                 return None
-            real = np.atleast_1d(what.real)
+            real = np.atleast_1d(what.real) if shape(chain.result) else what.real
             value = real.astype(np.float32) if out is None else integers_of(real, out)
             names.append(draft.constant(f"{layer}/operand", value, out))
             continue

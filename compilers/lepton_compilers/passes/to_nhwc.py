@@ -113,10 +113,7 @@ def _turned(rewriter: Rewriter, turned: dict[Var, Expr], var: Var, old: Expr) ->
             data_layout="NHWC",
             kernel_layout=layout,
         )
-    if name == CONV2D_TRANSPOSE and (str(old.attrs.data_layout), str(old.attrs.kernel_layout)) == (
-        "NCHW",
-        "IOHW",
-    ):
+    if name == CONV2D_TRANSPOSE and _turns(rewriter, old):
         a = old.attrs
         return relax.op.nn.conv2d_transpose(
             nhwc(old.args[0]),
@@ -180,6 +177,14 @@ def _turned(rewriter: Rewriter, turned: dict[Var, Expr], var: Var, old: Expr) ->
         arguments = [nhwc(a) for a in old.args[:data]] + list(old.args[data:])
         return tvm.ir.Call(old.op, arguments, old.attrs, old.ty_args)
     return None
+
+
+def _turns(rewriter: Rewriter, transposed: Expr) -> bool:
+    """Whether a transposed convolution has a form in NHWC: constant weights, one group, no dilation."""
+    a = transposed.attrs
+    plain = int(a.groups) == 1 and set(integers(a.dilation)) == {1}
+    layouts = (str(a.data_layout), str(a.kernel_layout))
+    return plain and layouts == ("NCHW", "IOHW") and is_constant(rewriter.mapped(transposed.args[1]))
 
 
 def _kernel(rewriter: Rewriter, conv: Expr) -> tuple[Expr, str]:

@@ -133,7 +133,7 @@ def _channel_wise(op: Operation, t: Tensors) -> bool:
     if isinstance(op, Add):
         return t[op.a].shape == t[op.b].shape == t[op.y].shape
     if isinstance(op, DepthwiseConv2d | Reshape):
-        return t[op.x].shape[-1] == t[op.y].shape[-1]
+        return t[op.x].shape[-1:] == t[op.y].shape[-1:] != ()
     if isinstance(op, Pad):
         return not (op.before[-1] or op.after[-1])
     return isinstance(op, _ALWAYS_CHANNEL_WISE)

@@ -21,7 +21,7 @@ def _round_bfloat16(x: Array) -> Array:
     """The nearest value with eight bits of mantissa, ties to even; NaN stays one."""
     bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
     rounded = (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) & np.uint32(0xFFFF0000)
-    return np.where(np.isnan(x), x, rounded.view(np.float32))
+    return np.where(np.isnan(x), x, rounded.view(np.float32).reshape(x.shape))
 
 
 def _round_float16(x: Array) -> Array:
@@ -31,7 +31,7 @@ def _round_float16(x: Array) -> Array:
 def _centre(x: Array) -> Array:
     """uint8 less 128 as int8, and back."""
     other = np.int8 if x.dtype == np.uint8 else np.uint8
-    return (np.ascontiguousarray(x).view(np.uint8) ^ np.uint8(0x80)).view(other)
+    return (np.ascontiguousarray(x).view(np.uint8) ^ np.uint8(0x80)).view(other).reshape(x.shape)
 
 
 def _bit_cast(x: Array, to: str) -> Array:
@@ -192,6 +192,48 @@ def _deformed_windows(x: Array, offset: Array, mask: Array | None = None, *, geo
     return y
 
 
+def _corners(boxes: Array, centred: int) -> Array:
+    """[n, 4] as top, left, bottom, right."""
+    if centred:
+        x, y, w, h = boxes.T
+        half = np.float32(0.5)
+        return np.stack([y - h * half, x - w * half, y + h * half, x + w * half], 1)
+    low, high = np.minimum(boxes[:, :2], boxes[:, 2:]), np.maximum(boxes[:, :2], boxes[:, 2:])
+    return np.concatenate([low, high], 1)
+
+
+def _non_max_suppression(
+    boxes: Array, scores: Array, most: int, centred: int, iou_threshold: float, score_threshold: Any
+) -> Array:
+    """Rows (batch, class, box), the best of each class first; −1 in those that are left."""
+    batch, classes, _ = scores.shape
+    rows = []
+    for b, c in np.ndindex(batch, classes):
+        corners, score = _corners(boxes[b], centred), scores[b, c]
+        kept: list[int] = []
+        # NaN comes first, as it does in every falling order here.
+        for at in np.argsort(np.where(np.isnan(score), np.inf, score)[::-1], kind="stable")[::-1]:
+            i = len(score) - 1 - int(at)
+            if len(kept) == most:
+                break
+            if score_threshold != "" and not score[i] > np.float32(score_threshold):
+                continue
+            if not any(_overlap(corners[i], corners[k]) > np.float32(iou_threshold) for k in kept):
+                kept.append(i)
+        rows += [(b, c, i) for i in kept]
+    y = np.full((batch * classes * most, 3), -1, np.int64)
+    y[: len(rows)] = np.array(rows, np.int64).reshape(-1, 3)
+    return y
+
+
+def _overlap(a: Array, b: Array) -> Any:
+    height, width = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])
+    if not (height > 0 and width > 0):
+        return np.float32(0)
+    shared = height * width
+    return shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared)
+
+
 OWN_KERNELS: Mapping[str, Kernel] = {
     "lepton.bit_cast": _bit_cast,
     "lepton.centre": _centre,
@@ -200,6 +242,7 @@ OWN_KERNELS: Mapping[str, Kernel] = {
     "lepton.determinant": lambda x: np.linalg.det(x.astype(np.float64)),
     "lepton.from_float16": lambda x: x.astype(np.float32),
     "lepton.grid_sample": _grid_sample,
+    "lepton.non_max_suppression": _non_max_suppression,
     "lepton.roi_align": _roi_align,
     "lepton.round_bfloat16": _round_bfloat16,
     "lepton.round_float16": _round_float16,

@@ -249,6 +249,12 @@ def test_what_has_no_place_is_refused(network: nn.Module, inputs: torch.Tensor, 
         program_from(torch.export.export(network, (inputs,)))
 
 
+def test_an_input_that_comes_out_unchanged_is_copied() -> None:
+    x = normal(1, 3)
+    program = program_from(torch.export.export(Function(lambda self, x: x), (torch.zeros(1, 3),)))
+    np.testing.assert_array_equal(run(program, x)[0], x)
+
+
 def test_extents_that_are_multiples_are_solved_for_what_they_are_multiples_of() -> None:
     network = Function(lambda self, x: x.reshape(2, 4, -1).mean(1))
     content = exported(network, (2, 12), dynamic_shapes=({1: 4 * torch.export.Dim("quarter")},))

@@ -160,6 +160,27 @@ def _determinant(op: FloatKernel, draft: Draft, a: dict[str, Any]) -> None:
     draft.call("determinant", source, draft.write(op.ys[0]), work, x.size // (n * n), n, wide)
 
 
+def _non_max_suppression(op: FloatKernel, draft: Draft, a: dict[str, Any]) -> None:
+    batch, classes, n = draft.tensors[op.xs[1]].shape
+    places = [draft.read(name) for name in op.xs]
+    y, scratch = draft.write(op.ys[0]), draft.scratch(24 * n)
+    threshold = a["score_threshold"]
+    draft.call(
+        "non_max_suppression",
+        *places,
+        y,
+        scratch,
+        batch,
+        classes,
+        n,
+        int(a["most"]),
+        int(a["centred"]),
+        int(threshold != ""),
+        float_bits(float(a["iou_threshold"])),
+        float_bits(float(threshold or 0.0)),
+    )
+
+
 ORDERING: Mapping[str, Emit] = {
     "relax.argsort": _argsort,
     "relax.cumprod": _running(product=True),
@@ -184,6 +205,9 @@ SAMPLING: Mapping[str, Emit] = {
 }
 
 
+SUPPRESSION: Mapping[str, Emit] = {"lepton.non_max_suppression": _non_max_suppression}
+
+
 def _row(emits: Mapping[str, Emit], header: str) -> Lowering:
     def accepts(op: FloatKernel, t: Tensors) -> Answer:
         if op.operator not in emits:
@@ -205,5 +229,10 @@ def _row(emits: Mapping[str, Emit], header: str) -> Lowering:
 
 
 LOWERINGS: Rows = {
-    FloatKernel: (_row(ORDERING, "ordering.h"), _row(HALVES, "halves.h"), _row(SAMPLING, "sampling.h"))
+    FloatKernel: (
+        _row(ORDERING, "ordering.h"),
+        _row(HALVES, "halves.h"),
+        _row(SAMPLING, "sampling.h"),
+        _row(SUPPRESSION, "suppression.h"),
+    )
 }

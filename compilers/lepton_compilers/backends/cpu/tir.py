@@ -20,6 +20,7 @@ HEADER_ORDER = (
     "mathematics.h",
     "halves.h",
     "ordering.h",
+    "suppression.h",
     "sampling.h",
     "elementwise.h",
     "vision.h",
@@ -43,6 +44,7 @@ HEADER_ORDER = (
 """A header may use what stands in earlier ones."""
 STANDS_ON = {
     "int16.h": {"elementwise.h", "vision.h"},
+    "suppression.h": {"ordering.h"},
     "sequence.h": {"mathematics.h"},
     "recurrent.h": {"mathematics.h", "sequence.h"},
     "avx2.h": {"blocked.h"},

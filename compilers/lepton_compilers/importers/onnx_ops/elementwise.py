@@ -138,7 +138,8 @@ def _clip(n: Node) -> Result:
     kind = n.kind()
     if kind == "float32" and not any(hasattr(b, "ty") for b in bounds):
         low, high = (-math.inf if math.isnan(low) else low), (math.inf if math.isnan(high) else high)
-        return op.clip(n[0], low, high)
+        # Bounds the wrong way round give the upper one.
+        return op.clip(n[0], min(low, high), high)
     x = n[0]
     for bound, function in ((low, op.maximum), (high, op.minimum)):
         if hasattr(bound, "ty"):

@@ -30,10 +30,10 @@ def along_axis(n: Node, matrix: Array, x: Expr, axis: int) -> Expr:
     held = matrix.astype(dtype(x))
     if after == 1:
         rows = n.emit(op.reshape(x, [before, extents[axis]]))
-        y = n.emit(op.matmul(rows, constant(np.ascontiguousarray(held.T))))
+        y = n.emit(op.matmul(rows, constant(held.T)))
     else:
         rows = n.emit(op.reshape(x, [before, extents[axis], after]))
-        y = n.emit(op.matmul(constant(np.ascontiguousarray(held)), rows))
+        y = n.emit(op.matmul(constant(held), rows))
     return n.emit(op.reshape(y, [*extents[:axis], matrix.shape[0], *extents[axis + 1 :]]))
 
 
@@ -119,8 +119,10 @@ def _source(n: Node, mode: str, extent: int, size: int, scale: float, span: tupl
         return extent / 2 * (1 - adjusted) + (at + 0.5) / scale - 0.5
     if mode == "pytorch_half_pixel":
         return (at + 0.5) / scale - 0.5 if size > 1 else np.zeros(1)
+    # As ONNX counts it, before it is cut to a whole number.
+    wanted = scale * extent
     if mode == "align_corners":
-        return at * (extent - 1) / (size - 1) if size > 1 else np.zeros(1)
+        return at * (extent - 1) / (wanted - 1) if wanted != 1 else np.zeros(size)
     if mode == "asymmetric":
         return at / scale
     if mode == "tf_half_pixel_for_nn":
@@ -129,7 +131,7 @@ def _source(n: Node, mode: str, extent: int, size: int, scale: float, span: tupl
         start, end = span
         if size == 1:
             return np.array([0.5 * (start + end) * (extent - 1)])
-        return start * (extent - 1) + at * (end - start) * (extent - 1) / (size - 1)
+        return start * (extent - 1) + at * (end - start) * (extent - 1) / (wanted - 1)
     raise n.refused(f"has the coordinate_transformation_mode '{mode}'")
 
 
@@ -221,8 +223,31 @@ def _roi_align(n: Node) -> Result:
     )
 
 
+def _non_max_suppression(n: Node) -> Result:
+    """As many rows as there can be; ONNX's result ends where ours holds −1."""
+    most = int(n.known(2, "number of boxes").reshape(-1)[0]) if n.has(2) else 0
+    overlap = float(n.known(3, "IoU threshold").reshape(-1)[0]) if n.has(3) else 0.0
+    score = float(n.known(4, "score threshold").reshape(-1)[0]) if n.has(4) else ""
+    batch, boxes, four = n.shape()
+    classes = n.shape(1)[1]
+    if n.shape(1) != (batch, classes, boxes) or four != 4 or n.kind() != "float32" or most < 1:
+        raise n.refused(f"chooses {most} of {n.shape()} by scores {n.shape(1)}", "float32, at least one box")
+    most = min(most, boxes)
+    return n.own(
+        "non_max_suppression",
+        [n[0], n[1]],
+        [batch * classes * most, 3],
+        "int64",
+        most=most,
+        centred=int(n.attribute("center_point_box", 0)),
+        iou_threshold=overlap,
+        score_threshold=score,
+    )
+
+
 RULES: Mapping[str, Converter] = {
     "GridSample": _grid_sample,
+    "NonMaxSuppression": _non_max_suppression,
     "Resize": _resize,
     "RoiAlign": _roi_align,
     "Upsample": _resize,

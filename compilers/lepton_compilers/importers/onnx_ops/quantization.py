@@ -63,7 +63,7 @@ def _known(n: Node, x: Value, factors: Array, offset: Array, axis: int) -> Expr:
     axis = axis % max(values.ndim, 1)
     if values.dtype.name in ("int8", "int32") and not offset.any() and (factors > 0).all() and values.ndim:
         single = factors.size == 1
-        held = constant(np.ascontiguousarray(values))
+        held = constant(values)
         zero = constant(np.zeros(() if single else factors.shape, values.dtype))
         given = constant(factors.reshape(()) if single else factors)
         return n.emit(op.dequantize(held, given, zero, axis=0 if single else axis))

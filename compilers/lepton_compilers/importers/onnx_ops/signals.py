@@ -18,9 +18,7 @@ LONGEST = 4096
 """Of a transform: its matrix has as many rows and columns."""
 
 
-def _transformed(
-    n: Node, x: Expr, axis: int, length: int, inverse: bool, onesided: bool, real_result: bool = False
-) -> Expr:
+def _transformed(n: Node, x: Expr, axis: int, length: int, inverse: bool, onesided: bool) -> Expr:
     """Along an axis of [..., 1 or 2]; a shorter signal is padded with zeros, a longer one cut."""
     if not 1 <= length <= LONGEST:
         raise n.refused(f"transforms {length} elements", f"1 to {LONGEST}")
