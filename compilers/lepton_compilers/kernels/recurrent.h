@@ -1,7 +1,7 @@
 /* Micro-kernels of recurrent layers: a whole sequence a call, x and y [t][batch][…]. They stand on sequence.h.
  *
  * The integer forms compute arithmetic number 1 bit for bit (docs/arithmetic.md, Lstm and Gru): sums are exact,
- * gates int16 by tables of 513 entries. Rows of weights are gates' units in the operation's order.
+ * gates int16 by tables of 513 entries. Weights lie by input, [inputs][gates * units], so that neighbouring gates are neighbouring lanes.
  */
 #ifndef LEPTON_RECURRENT_H
 #define LEPTON_RECURRENT_H
@@ -15,7 +15,21 @@ LEPTON_KERNEL int32_t gate_of(const float real, const int16_t *table) {
   return at[0] + (((at[1] - at[0]) * (index & 127) + 64) >> 7);
 }
 
-/* c: int16 at 2^-bits, first and last cell. gates: float [4 * units]. */
+/* y[g] = sum of (x[i] - zero) * w[i][g], 16 gates at a time */
+#define LEPTON_INTEGER_PRODUCTS(NAME, TYPE)                                                                       \
+  LEPTON_KERNEL void NAME(const TYPE *x, const int8_t *w, int32_t *y, const int inner, const int first,           \
+                          const int last, const int stride, const int zero) {                                     \
+    for (int g = first; g < last; g += 16) {                                                                      \
+      const int n = LEPTON_MIN(16, last - g);                                                                     \
+      int32_lanes sum = {0};                                                                                      \
+      for (int i = 0; i < inner; i++) sum += (x[i] - zero) * load_int8_lanes(w + (ptrdiff_t)i * stride + g, n);   \
+      for (int l = 0; l < n; l++) y[g + l] = sum[l];                                                              \
+    }                                                                                                             \
+  }
+LEPTON_INTEGER_PRODUCTS(products_int8, int8_t)
+LEPTON_INTEGER_PRODUCTS(products_int16, int16_t)
+
+/* c: int16 at 2^-bits, first and last cell. Weights by input. gates: float [4 * units], then two such of int32. */
 LEPTON_KERNEL void lstm_int8(uint8_t *restrict x_, uint8_t *restrict w_, uint8_t *restrict r_, uint8_t *restrict b_,
                              uint8_t *restrict m_, uint8_t *restrict rm_, uint8_t *restrict sigmoid_,
                              uint8_t *restrict tanh_, uint8_t *restrict h0_, uint8_t *restrict c_, uint8_t *y_,
@@ -26,6 +40,7 @@ LEPTON_KERNEL void lstm_int8(uint8_t *restrict x_, uint8_t *restrict w_, uint8_t
   const float *bias = (const float *)b_, *m = (const float *)m_, *rm = (const float *)rm_;
   const int16_t *sigmoid = (const int16_t *)sigmoid_, *tangent = (const int16_t *)tanh_;
   float *gates = (float *)gates_;
+  int32_t *fixed = (int32_t *)gates_ + 4 * units, *moving = fixed + 4 * units;
   for (int s = 0; s < steps; s++) {
     const ptrdiff_t at = reverse ? steps - 1 - s : s, before = reverse ? at + 1 : at - 1;
     for (int n = 0; n < batch; n++) {
@@ -33,10 +48,15 @@ LEPTON_KERNEL void lstm_int8(uint8_t *restrict x_, uint8_t *restrict w_, uint8_t
       const int8_t *h = (s ? (const int8_t *)y_ + before * batch * units : (const int8_t *)h0_) + (ptrdiff_t)n * units;
       int8_t *y = (int8_t *)y_ + (at * batch + n) * units;
       int16_t *c = (int16_t *)c_ + (ptrdiff_t)n * units;
+      products_int8(x, weight, fixed, inputs, 0, 4 * units, 4 * units, zx);
+      if (s || has_h) {
+        products_int8(h, recurrent, moving, units, 0, 4 * units, 4 * units, zh);
+      } else {
+        for (int g = 0; g < 4 * units; g++) moving[g] = 0;
+      }
       for (int g = 0; g < 4 * units; g++) {
-        const float fixed = (float)dot_int8(x, weight + (ptrdiff_t)g * inputs, inputs, zx, 0) * m[g] + bias[g];
-        const int32_t sum = s || has_h ? dot_int8(h, recurrent + (ptrdiff_t)g * units, units, zh, 0) : 0;
-        gates[g] = fixed + (float)sum * rm[g];
+        const float still = (float)fixed[g] * m[g] + bias[g];
+        gates[g] = still + (float)moving[g] * rm[g];
       }
       for (int u = 0; u < units; u++) {
         const int32_t i = gate_of(gates[u], sigmoid), f = gate_of(gates[units + u], sigmoid);
@@ -66,6 +86,7 @@ LEPTON_KERNEL void gru_int8(uint8_t *restrict x_, uint8_t *restrict w_, uint8_t 
   int16_t *state = (int16_t *)state_, *left = (int16_t *)left_;
   int8_t *first = (int8_t *)first_;
   float *gates = (float *)gates_;
+  int32_t *sums = (int32_t *)gates_ + 3 * units;
   for (int i = 0; i < batch * units; i++) first[i] = requantise(state[i], hidden, zh, -128, 127);
   for (int s = 0; s < steps; s++) {
     const ptrdiff_t at = reverse ? steps - 1 - s : s, before = reverse ? at + 1 : at - 1;
@@ -74,21 +95,21 @@ LEPTON_KERNEL void gru_int8(uint8_t *restrict x_, uint8_t *restrict w_, uint8_t 
       const int8_t *h = (s ? (const int8_t *)y_ + before * batch * units : first) + (ptrdiff_t)n * units;
       int8_t *y = (int8_t *)y_ + (at * batch + n) * units;
       int16_t *held = state + (ptrdiff_t)n * units;
-      for (int g = 0; g < 3 * units; g++)
-        gates[g] = (float)dot_int8(x, weight + (ptrdiff_t)g * inputs, inputs, zx, 0) * m[g] + bias[g];
-      for (int g = 0; g < 2 * units; g++)
-        gates[g] += (float)dot_int8(h, recurrent + (ptrdiff_t)g * units, units, zh, 0) * rm[g];
-      if (!after)
+      products_int8(x, weight, sums, inputs, 0, 3 * units, 3 * units, zx);
+      for (int g = 0; g < 3 * units; g++) gates[g] = (float)sums[g] * m[g] + bias[g];
+      products_int8(h, recurrent, sums, units, 0, after ? 3 * units : 2 * units, 3 * units, zh);
+      for (int g = 0; g < 2 * units; g++) gates[g] += (float)sums[g] * rm[g];
+      if (!after) {
         for (int u = 0; u < units; u++) left[u] = (int16_t)shifted(gate_of(gates[u], sigmoid) * (h[u] - zh), 15);
+        products_int16(left, recurrent, sums, units, 2 * units, 3 * units, 3 * units, 0);
+      }
       for (int u = 0; u < units; u++) {
         const int row = 2 * units + u;
         if (after) {
-          const float sum = (float)dot_int8(h, recurrent + (ptrdiff_t)row * units, units, zh, 0) * rm[row] + rb[u];
+          const float sum = (float)sums[row] * rm[row] + rb[u];
           gates[row] += ((float)gate_of(gates[u], sigmoid) * (1.0f / 32768.0f)) * sum;
         } else {
-          int32_t sum = 0;
-          for (int i = 0; i < units; i++) sum += (int32_t)left[i] * recurrent[(ptrdiff_t)row * units + i];
-          gates[row] += (float)sum * rm[row];
+          gates[row] += (float)sums[row] * rm[row];
         }
       }
       for (int u = 0; u < units; u++) {

@@ -12,6 +12,21 @@ LEPTON_KERNEL int32_t dot_int8(const int8_t *a, const int8_t *b, const int n, co
   return sum;
 }
 
+/* 16 lanes whatever the machine's vectors are; loads need no alignment. */
+typedef int8_t int8_lanes __attribute__((vector_size(16), aligned(1)));
+typedef int32_t int32_lanes __attribute__((vector_size(64), aligned(4)));
+
+/* The first n of 16 neighbours, the rest zero. */
+LEPTON_KERNEL int32_lanes load_int8_lanes(const int8_t *x, const int n) {
+  int8_lanes v = {0};
+  if (n >= 16) {
+    __builtin_memcpy(&v, x, 16);
+  } else {
+    for (int l = 0; l < n; l++) v[l] = x[l];
+  }
+  return __builtin_convertvector(v, int32_lanes);
+}
+
 /* ---- products of matrices: up to four leading axes of extents n, steps of a and b along them in elements ---- */
 
 #define LEPTON_MATRICES                                                                                          \
@@ -37,12 +52,9 @@ LEPTON_KERNEL void matmul_int8(LEPTON_MATRICES, const int za, const int zb, cons
   const float multiplier = float_of_bits(m_bits);
   LEPTON_FOR_MATRICES(int8_t, for (int r = 0; r < rows; r++) for (int c = 0; c < columns; c += 16) {
     const int n = LEPTON_MIN(16, columns - c);
-    int32_t sum[16] = {0};
-    for (int k = 0; k < inner; k++) {
-      const int32_t by = a[(ptrdiff_t)r * inner + k] - za;
-      const int8_t *row = b + (ptrdiff_t)k * columns + c;
-      for (int l = 0; l < n; l++) sum[l] += by * (int32_t)(int16_t)(row[l] - zb);
-    }
+    int32_lanes sum = {0};
+    for (int k = 0; k < inner; k++)
+      sum += (a[(ptrdiff_t)r * inner + k] - za) * (load_int8_lanes(b + (ptrdiff_t)k * columns + c, n) - zb);
     for (int l = 0; l < n; l++) y[(ptrdiff_t)r * columns + c + l] = requantise(sum[l], multiplier, zy, lo, hi);
   })
 }

@@ -87,11 +87,11 @@ def emit_lstm_int8(op: Lstm, draft: Draft) -> None:
     """The cell lives in the place of its last value."""
     t = draft.tensors
     steps, batch, inputs, units = _extents(op, t)
-    names = [op.x, op.weight, op.recurrent, op.bias, *integer_constants(op)]
-    places = [draft.read(name) for name in names]
+    weights = draft.read(op.x), _columns(op.weight, draft), _columns(op.recurrent, draft)
+    places = [*weights, *(draft.read(name) for name in (op.bias, *integer_constants(op)))]
     h = draft.constant(np.zeros(1, np.int8)) if op.initial_h is None else draft.read(op.initial_h)
     first = _first(op.initial_c, batch * units, "int16", draft)
-    c, y, gates = draft.write(op.c), draft.write(op.y), draft.scratch(4 * units * 4)
+    c, y, gates = draft.write(op.c), draft.write(op.y), draft.scratch(3 * 4 * units * 4)
     draft.call("copy_bytes", first, c, t[op.c].nbytes)
     hidden = float_bits(float(arithmetic_sequence.lstm_hidden_multiplier(float(t[op.y].scale))))
     bits = arithmetic_sequence.cell_bits(float(t[op.c].scale))
@@ -122,12 +122,19 @@ def emit_gru_int8(op: Gru, draft: Draft) -> None:
     """The state of 16 bits is scratch; y holds what of it int8 can."""
     t = draft.tensors
     steps, batch, inputs, units = _extents(op, t)
-    weights = [draft.read(name) for name in (op.x, op.weight, op.recurrent, op.bias)]
+    weights = [draft.read(op.x), _columns(op.weight, draft), _columns(op.recurrent, draft)]
+    weights.append(draft.read(op.bias))
     recurrent_bias, after = _recurrent_bias(op, draft)
     held = [draft.read(name) for name in integer_constants(op)]
     first = _first(op.initial_h, batch * units, "int16", draft)
     y, state = draft.write(op.y), draft.scratch(batch * units * 2)
-    scratch = state, draft.scratch(batch * units), y, draft.scratch(3 * units * 4), draft.scratch(units * 2)
+    scratch = (
+        state,
+        draft.scratch(batch * units),
+        y,
+        draft.scratch(2 * 3 * units * 4),
+        draft.scratch(units * 2),
+    )
     draft.call("copy_bytes", first, state, batch * units * 2)
     hidden = float_bits(float(arithmetic_sequence.gru_hidden_multiplier(float(t[op.y].scale))))
     numbers = (t[op.x].zero_point, t[op.y].zero_point, hidden)
