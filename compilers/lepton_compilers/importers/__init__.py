@@ -8,7 +8,7 @@ onnx.py       ONNX networks, float or in integers
   onnx_ops/       rules by theme           onnx_scope.py   what stays outside
 torch.py      PyTorch's exported programs; pt2_archive.py: their files, read without running anything in them
   exported_shapes.py   open extents fixed        torch_operators.py   which operators are taken
-  torch_layers.py      their conversion          torch_windows.py, torch_quantized.py   parts of it
+  torch_layers.py      their conversion          torch_{windows,quantized,recurrent}.py   parts of it
 naming.py     the layer's name for the results that TVM leaves unnamed
 replaced.py   checks of trained weights that replace a model's own
 

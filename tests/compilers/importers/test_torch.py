@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save_file
 from torch import nn
 
 from lepton_compilers import compile
@@ -18,6 +20,7 @@ from lepton_compilers.passes.graph import bindings
 from lepton_compilers.quantize.config import QuantizationConfig
 from lepton_sdk import Session
 from lepton_targets.errors import BadInputError, MissingExtraError, UnsupportedOperatorError
+from support.command_line import lepton
 from support.torch_networks import (
     Function,
     MobileCnn,
@@ -278,3 +281,25 @@ def test_without_pytorch_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(MissingExtraError, match=r"extra 'torch'") as caught:
         import_model(content)
     assert caught.value.exit_code == 5
+
+
+def test_the_command_compiles_a_file_with_trained_weights(tmp_path: Path) -> None:
+    file, weights = tmp_path / "net.pt2", tmp_path / "tuned.safetensors"
+    file.write_bytes(exported(PlainCnn(seed=0), (1, 1, 8, 8)))
+    tuned = PlainCnn(seed=1)
+    save_file({name: tensor.numpy() for name, tensor in tuned.state_dict().items()}, weights)
+    lepton("compile", file, "--weights", weights, "-o", tmp_path / "net.lep")
+    x = normal(1, 1, 8, 8)
+    found = Session(tmp_path / "net.lep").run(x)["output"]
+    np.testing.assert_allclose(found, eager(tuned, x)[0], rtol=0, atol=1e-5)
+
+
+def test_the_command_without_pytorch_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "net.pt2"
+    file.write_bytes(exported(PlainCnn(), (1, 1, 8, 8)))
+    (tmp_path / "torch.py").write_text("raise ImportError('not here')")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    result = lepton("compile", file, "-o", tmp_path / "net.lep", check=False)
+    assert result.code == 5
+    assert "pip install 'lepton-edge[torch]'" in result.err
+    assert "Traceback" not in result.err
