@@ -130,6 +130,23 @@ static const segment *segment_of(const lepton_bundle *b, const lepton_json *name
 
 /* ---- which code ---- */
 
+/* Letters and names of `rv64imafdcv_zba_zbb`, given from the letters on, each between spaces. */
+static void riscv_features(const char *isa, char *features, int bytes) {
+  int n = 0, letters = 1;
+  features[n++] = ' ';
+  for (; *isa && *isa != '\n' && n + 3 < bytes; isa++) {
+    if (*isa == '_') {
+      if (!letters) features[n++] = ' ';
+      letters = 0;
+    } else {
+      features[n++] = *isa;
+      if (letters) features[n++] = ' ';
+    }
+  }
+  features[n++] = ' ';
+  features[n] = 0;
+}
+
 /* The list of features that Linux prints, with a space at both ends; empty where there is none. */
 static void cpu_features(char *features, int bytes) {
   FILE *file = fopen("/proc/cpuinfo", "r");
@@ -140,6 +157,8 @@ static void cpu_features(char *features, int bytes) {
     if (value && (strncmp(line, "flags", 5) == 0 || strncmp(line, "Features", 8) == 0)) {
       value[strcspn(value, "\n")] = 0;
       snprintf(features, (size_t)bytes, " %s ", value + 1);
+    } else if (value && strncmp(line, "isa", 3) == 0 && strstr(value, "rv64")) {
+      riscv_features(strstr(value, "rv64") + 4, features, bytes);
     }
   }
   if (file) fclose(file);

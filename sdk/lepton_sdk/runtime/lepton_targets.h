@@ -21,5 +21,6 @@ static const lepton_target lepton_targets[] = {
     {"neoverse-v1", "aarch64", "asimd asimddp i8mm"},
     {"armv7", "armv7l", "neon"},
     {"riscv64", "riscv64", ""},
+    {"riscv64-v", "riscv64", "v"},
 };
 #endif

@@ -30,6 +30,8 @@ FLAGS = (
     "-fno-unwind-tables",
     "-fno-asynchronous-unwind-tables",
     "-Wl,--build-id=none",
+    # Equal functions may become one that jumps to the other: not by way of a table that a loader fills.
+    "-Wl,-Bsymbolic",
     "-s",
 )
 SOURCE_NAME = "model.c"
