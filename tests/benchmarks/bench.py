@@ -24,6 +24,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 sys.path.insert(0, str(Path(__file__).parent))
 
 import fidelity  # noqa: E402
+import rivals  # noqa: E402
 
 from support.evaluation_data import data_root  # noqa: E402
 
@@ -112,9 +113,19 @@ def page(document: dict[str, Any]) -> str:
         "|---|---|---|---|---|---|",
         *(_cold_row(row) for row in document["rows"]),
         "",
+        *_rivals(),
         *_fidelity(),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _rivals() -> list[str]:
+    """What tests/benchmarks/rivals.py measured, where it has been run."""
+    path = ROOT / "docs" / "rivals.json"
+    if not path.is_file():
+        return []
+    title = "## Beside LiteRT, ONNX Runtime and OpenVINO (docs/RIVALS.md)"
+    return [title, "", "![ratios](rivals.svg)", "", *rivals.table(json.loads(path.read_text())), ""]
 
 
 def _fidelity() -> list[str]:

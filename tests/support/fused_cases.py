@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from lepton_sdk.program import Padding, Tensor
-from lepton_sdk.program.operations import Add, Conv2d, window_shape
+from lepton_sdk.program.operations import Add, Conv2d, GroupedConv2d, window_shape
 from lepton_sdk.program.tensors import constant
 from support.operation_cases import (
     Draw,
@@ -42,6 +42,22 @@ def wide_convolution_cases(draw: Draw) -> Case:
     clamp = draw(float_clamps())
     op = Conv2d("x", "weight", "bias", None, "y", (stride, stride), padding, clamp=clamp)
     return Case(program_of(tensors, [op]), (float_array(rng, (n, h, w, c)),))
+
+
+@st.composite
+def wide_group_cases(draw: Draw) -> Case:
+    """float32 1 × 1 convolutions in groups whose channels fill blocks of 16, or straddle them."""
+    rng, groups = draw(seeds()), draw(st.sampled_from((2, 3)))
+    inner, each = draw(st.sampled_from((16, 20, 80))), draw(st.sampled_from((16, 20, 72)))
+    n, h, w = draw(st.sampled_from((1, 2))), draw(st.integers(1, 6)), draw(st.integers(1, 6))
+    tensors = [
+        Tensor("x", (n, h, w, groups * inner), "float32"),
+        constant("weight", float_array(rng, (groups * each, 1, 1, inner)) / np.float32(math.sqrt(inner))),
+        constant("bias", float_array(rng, (groups * each,))),
+        Tensor("y", (n, h, w, groups * each), "float32"),
+    ]
+    op = GroupedConv2d("x", "weight", "bias", None, "y", clamp=draw(float_clamps()))
+    return Case(program_of(tensors, [op]), (float_array(rng, (n, h, w, groups * inner)),))
 
 
 @st.composite

@@ -13,7 +13,7 @@ from lepton_sdk.program.operations import Add, Conv2d
 from lepton_sdk.program.tensors import constant
 from lepton_targets import get_target
 from lepton_targets.host import runs_here
-from support.fused_cases import residual_cases, wide_convolution_cases
+from support.fused_cases import residual_cases, wide_convolution_cases, wide_group_cases
 from support.native import Native
 from support.programs import Case, program_of, together
 from support.tolerances import tolerance
@@ -52,7 +52,14 @@ def test_int8_residual_sums_are_the_bytes_of_the_reference(target: str) -> None:
     check()
 
 
-@pytest.mark.parametrize("cases", [residual_cases("float32"), wide_convolution_cases()], ids=["sums", "wide"])
+WIDE = {
+    "sums": residual_cases("float32"),
+    "wide": wide_convolution_cases(),
+    "groups": wide_group_cases(),
+}
+
+
+@pytest.mark.parametrize("cases", WIDE.values(), ids=WIDE)
 def test_float_convolutions_are_near_the_reference(cases: st.SearchStrategy[Case], target: str) -> None:
     @SLOW
     @given(st.lists(cases, min_size=20, max_size=20))
