@@ -160,7 +160,9 @@ def page(document: dict[str, Any]) -> str:
             "are the least of their batches in microseconds; ratios are ours ÷ the fastest rival's, so below",
             "1 is faster. `of peak`: the network's multiply-accumulates a second over those of a loop that",
             "does nothing else; products that Winograd saves count. OpenVINO computes in float32 where the",
-            "file does. Versions: "
+            "file does. The load on this machine's cores averaged "
+            f"{document['load']:.1f}: where that is more than a core or two, medians show who was",
+            "interrupted, and only the least times compare. Versions: "
             + ", ".join(f"{name} {version}" for name, version in sorted(document["versions"].items()))
             + ".",
             "",
@@ -217,6 +219,7 @@ def main() -> None:
         "machine": processor(),
         "cores": len(os.sched_getaffinity(0)),
         "python": platform.python_version(),
+        "load": os.getloadavg()[2],
         "versions": {name: version for row in rows for name, version in row["versions"].items()},
         "rows": rows,
     }
