@@ -1,7 +1,8 @@
 /* Micro-kernels of recurrent layers: a whole sequence a call, x and y [t][batch][…]. They stand on sequence.h.
  *
  * The integer forms compute arithmetic number 1 bit for bit (docs/arithmetic.md, Lstm and Gru): sums are exact,
- * gates int16 by tables of 513 entries. Weights lie by input, [inputs][gates * units], so that neighbouring gates are neighbouring lanes.
+ * gates int16 by tables of 513 entries. Weights lie by input, [inputs][gates * units], so that neighbouring gates
+ * are neighbouring lanes.
  */
 #ifndef LEPTON_RECURRENT_H
 #define LEPTON_RECURRENT_H
