@@ -37,7 +37,7 @@ from lepton_targets.errors import BadInputError, UnsupportedOperatorError
 
 DEEPEST = 12
 """Bodies within bodies."""
-MOST_NODES = 200_000
+MOST_NODES = 50_000
 """Nodes visited in all, repetitions of loops included."""
 MOST_ROUNDS = 1_024
 """Repetitions of a loop, each of which becomes layers of its own."""

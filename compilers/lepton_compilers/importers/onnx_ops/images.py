@@ -20,6 +20,9 @@ from lepton_targets.errors import BadInputError
 
 op = relax.op
 
+LONGEST_AXIS = 2**22
+"""Of a resized map: the place of every element along it is worked out at import."""
+
 
 def along_axis(n: Node, matrix: Array, x: Expr, axis: int) -> Expr:
     """matrix [out, in] times x along an axis."""
@@ -68,6 +71,8 @@ def _resize(n: Node) -> Result:
     for a, s in zip(axes, sizes):
         wanted[a] = int(s)
     n.sized(wanted, n.kind())
+    if max(sizes) > LONGEST_AXIS:
+        raise n.refused(f"makes an axis {max(sizes)} long", f"up to {LONGEST_AXIS}")
     mode = str(n.attribute("mode", "nearest"))
     kind = dtype(x)
     if mode != "nearest" and not kind.startswith("float"):
@@ -173,6 +178,7 @@ def _weights(n: Node, mode: str, at: Array, extent: int, scale: float) -> Array:
         weights = np.where((places < 0) | (places >= extent), 0, weights)
     total = weights.sum(axis=1, keepdims=True)
     weights = weights / np.where(total == 0, 1, total)
+    n.sized([at.size, extent], "float64")
     matrix = np.zeros((at.size, extent))
     np.add.at(matrix, (np.arange(at.size)[:, None], np.clip(places, 0, extent - 1)), weights)
     return matrix

@@ -29,6 +29,7 @@ def _cuts(n: Node, x: Expr, w: Window, count: Sequence[int], fill: float) -> lis
     for i in range(axes):
         need = (count[i] - 1) * w.stride[i] + w.reach[i]
         widths += [w.before[i], max(need - w.before[i] - shape(x)[2 + i], 0)]
+    n.sized([e + sum(widths[2 * i : 2 * i + 2]) for i, e in enumerate(shape(x))], dtype(x))
     if any(widths):
         pairs = list(zip(widths[::2], widths[1::2]))
         kind = dtype(x)
@@ -137,7 +138,7 @@ def _max_unpool(n: Node) -> Result:
     index = n.emit(op.reshape(n[1], [math.prod(n.shape(1))]))
     if extents[2:] != size and n.has(2):
         # Places are counted in the map that the pads and strides call for.
-        full = [*n.shape()[:2], *size]
+        full = n.sized([*n.shape()[:2], *(max(e, 1) for e in size)], "int64")
         flat = np.arange(math.prod(full))
         moved = np.ravel_multi_index(np.unravel_index(flat, full), extents, mode="clip")
         index = n.emit(op.take(constant(moved.astype(np.int64)), index, axis=0, mode="clip"))
