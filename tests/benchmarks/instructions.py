@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "benchmarks")]
@@ -26,7 +27,7 @@ from litert_aarch64 import Aarch64LiteRt  # noqa: E402
 from lepton_compilers.backends import cpu  # noqa: E402
 from lepton_compilers.front import program_from  # noqa: E402
 from lepton_sdk.program import Program  # noqa: E402
-from lepton_targets import Cpu, get_target  # noqa: E402
+from lepton_targets import get_target  # noqa: E402
 from lepton_targets.host import machine  # noqa: E402
 from support.evaluation_data import data_root  # noqa: E402
 from support.instructions import callgrind, collected, instructions  # noqa: E402
@@ -36,8 +37,12 @@ NETWORKS = {
     "VWW": "mlperf_tiny/vww_96_int8.tflite",
     "KWS": "mlperf_tiny/kws_ref_model.tflite",
     "AD": "mlperf_tiny/ad01_int8.tflite",
+    "ResNet-8 float32": "mlperf_tiny/pretrainedResnet.tflite",
+    "VWW float32": "mlperf_tiny/vww_96_float.tflite",
+    "AD float32": "mlperf_tiny/ad01_fp32.tflite",
 }
 TARGETS = ("x86-64-avx2", "cortex-a53", "cortex-a76", "neoverse-v1", "armv7", "riscv64-v")
+Array = npt.NDArray[Any]
 FEW, MANY = 20, 120
 
 INVOKE = """
@@ -47,31 +52,33 @@ from ai_edge_litert.interpreter import Interpreter
 interpreter = Interpreter(sys.argv[1], num_threads=1)
 interpreter.allocate_tensors()
 given = interpreter.get_input_details()[0]
-sample = numpy.random.default_rng(0).integers(-128, 128, given["shape"]).astype(given["dtype"])
+with open(sys.argv[3], "rb") as file:
+    sample = numpy.frombuffer(file.read(), given["dtype"]).reshape(given["shape"])
 interpreter.set_tensor(given["index"], sample)
 for _ in range(int(sys.argv[2])):
     interpreter.invoke()
 """
 
 
-def litert_instructions(model: Path) -> int:
+def litert_instructions(model: Path, sample: Array) -> int:
     """LiteRT's instructions of one `invoke` on this machine's architecture, to about one in a thousand."""
     counts = []
     with tempfile.TemporaryDirectory() as folder:
-        log = Path(folder, "count")
+        log, given = Path(folder, "count"), Path(folder, "input")
+        given.write_bytes(sample.tobytes())
         for calls in (FEW, MANY):
-            command = [*callgrind(log), sys.executable, "-c", INVOKE, str(model), str(calls)]
+            command = [*callgrind(log), sys.executable, "-c", INVOKE, str(model), str(calls), str(given)]
             subprocess.run(command, check=True, capture_output=True, env=os.environ | {"PYTHONHASHSEED": "0"})
             counts.append(collected(log))
     return (counts[1] - counts[0]) // (MANY - FEW)
 
 
-def our_instructions(program: Program, target: Cpu) -> int:
-    """Ours of one `infer`."""
-    (name,) = program.function().inputs
-    rng = np.random.default_rng(0)
-    sample = rng.integers(-128, 128, program.tensors[name].shape).astype(np.int8)
-    return instructions(program, cpu.lower(program, target), target, [sample])
+def random_input(program: Program) -> Array:
+    """Any bytes, or floats from 0 to 1."""
+    tensor, rng = program.tensors[program.function().inputs[0]], np.random.default_rng(0)
+    if tensor.dtype == "float32":
+        return rng.uniform(0, 1, tensor.shape).astype(np.float32)
+    return rng.integers(-128, 128, tensor.shape).astype(np.int8)
 
 
 def measure(targets: list[str], arm: Aarch64LiteRt | None) -> list[dict[str, Any]]:
@@ -83,14 +90,16 @@ def measure(targets: list[str], arm: Aarch64LiteRt | None) -> list[dict[str, Any
             print(f"{name}: {file} is not there; left out", file=sys.stderr)
             continue
         program = program_from(model)
+        sample = random_input(program)
         for target in (get_target(wanted) for wanted in targets):
-            ours, macs = our_instructions(program, target), program.macs("infer")
+            ours = instructions(program, cpu.lower(program, target), target, [sample])
+            macs = program.macs("infer")
             native = target.machine == machine()
             peer = None
             if native:
-                peer = litert_instructions(model)
+                peer = litert_instructions(model, sample)
             elif arm is not None and target.machine == "aarch64":
-                peer = arm.instructions(model, program, target)
+                peer = arm.instructions(model, sample, target)
             row = {
                 "network": name,
                 "target": target.name,

@@ -14,11 +14,11 @@ import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+import numpy.typing as npt
 
 from lepton_compilers.backends.cpu.toolchain import compiler
-from lepton_sdk.program import Program
 from lepton_targets import Cpu
 from support.emulated import emulator
 from support.instructions import counting_plugin
@@ -36,10 +36,8 @@ class Aarch64LiteRt:
     library: Path
     root: Path
 
-    def instructions(self, model: Path, program: Program, target: Cpu) -> int:
-        """Of one run on `target`; the bytes of the input are random."""
-        (name,) = program.function().inputs
-        sample = np.random.default_rng(0).integers(0, 256, program.tensors[name].nbytes).astype(np.uint8)
+    def instructions(self, model: Path, sample: npt.NDArray[Any], target: Cpu) -> int:
+        """Of one run on `target` with one input."""
         with tempfile.TemporaryDirectory() as folder:
             root = self._root(Path(folder), target)
             given, count = Path(folder, "input"), Path(folder, "count")

@@ -330,6 +330,13 @@ LEPTON_KERNEL void dequantize_int8(uint8_t *restrict x_, uint8_t *restrict y_, c
 
 /* 16 lanes whatever the machine's vectors are; loads need the alignment of a float. */
 typedef float float16_lanes __attribute__((vector_size(64), aligned(4)));
+typedef float float4_lanes __attribute__((vector_size(16), aligned(4)));
+/* Sums of a tile fill the registers: unrolling spares what loops cost beside them. */
+#if defined(__clang__) && defined(__AVX__) && !defined(__AVX512F__)
+#define LEPTON_FLOAT_LOOP _Pragma("clang loop unroll_count(4)")
+#else
+#define LEPTON_FLOAT_LOOP
+#endif
 /* pixels of a tile that is 1, 2 or 4 blocks of 16 channels wide; blocks that pay where there are enough */
 #if defined(__AVX512F__)
 #define LEPTON_FLOAT_PIXELS(nb) ((nb) == 1 ? 16 : (nb) == 2 ? 12 : 5)
@@ -375,7 +382,21 @@ LEPTON_KERNEL void pack_columns_float(uint8_t *restrict x_, uint8_t *restrict y_
 LEPTON_KERNEL void conv2d_float_tap(float16_lanes *sum, const float *x, const float *column, const int c,
                                     const int pixel, const int block, const int p0, const int p1, const int nb) {
 #pragma clang fp contract(fast)
-  for (int i = 0; i < c; i++) {
+  int i = 0;
+#if defined(__aarch64__)
+  /* fmla takes a factor from any lane: four channels of a pixel are one load. */
+  LEPTON_LOOP for (; i < c / 4 * 4; i += 4) {
+    float4_lanes four[28];
+    LEPTON_UNROLL for (int p = p0; p < p1; p++) __builtin_memcpy(&four[p], x + (ptrdiff_t)p * pixel + i, 16);
+    LEPTON_UNROLL for (int k = 0; k < 4; k++)
+      LEPTON_UNROLL for (int b = 0; b < nb; b++) {
+        float16_lanes by;
+        __builtin_memcpy(&by, column + (ptrdiff_t)b * block + (ptrdiff_t)(i + k) * 16, 64);
+        LEPTON_UNROLL for (int p = p0; p < p1; p++) sum[p * nb + b] += four[p][k] * by;
+      }
+  }
+#endif
+  LEPTON_FLOAT_LOOP for (; i < c; i++) {
     float16_lanes by[4];
     LEPTON_UNROLL for (int b = 0; b < nb; b++) {
       __builtin_memcpy(&by[b], column + (ptrdiff_t)b * block + (ptrdiff_t)i * 16, 64);

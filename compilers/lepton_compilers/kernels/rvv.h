@@ -25,13 +25,21 @@ LEPTON_KERNEL sum_lanes add_by_channel(const sum_lanes sum, const map_t *x, cons
   return sum + __builtin_convertvector(*(const short_lanes *)x, sum_lanes) *
                    __builtin_convertvector(*(const short_lanes *)weight, sum_lanes);
 }
+LEPTON_KERNEL scale_lanes limited(const scale_lanes v, const float most) {
+#if defined(__clang__)
+  return __builtin_elementwise_min(__builtin_elementwise_max(v, (scale_lanes){0} - most), (scale_lanes){0} + most);
+#else
+  const sum_lanes below = v < -most, above = v > most, bits = (sum_lanes)v & ~below & ~above;
+  return (scale_lanes)(bits | ((sum_lanes)((scale_lanes){0} - most) & below) |
+                       ((sum_lanes)((scale_lanes){0} + most) & above));
+#endif
+}
 LEPTON_KERNEL void store_pixel(map_t *y, const sum_lanes sum, const float *m, const int lo, const int hi) {
   scale_lanes product = __builtin_convertvector(sum, scale_lanes) * *(const scale_lanes *)m;
   /* Beyond the bounds any number does, but adding 1.5 * 2^23, which rounds half to even, needs a small one. */
-  const scale_lanes most = (scale_lanes){0} + 1048576.0f;
-  product = __builtin_elementwise_min(__builtin_elementwise_max(product, -most), most);
+  product = limited(product, 1048576.0f);
   sum_lanes q = (sum_lanes)(product + 12582912.0f) - bits_of_float(12582912.0f);
-  q = __builtin_elementwise_min(__builtin_elementwise_max(q, (sum_lanes){0} + lo), (sum_lanes){0} + hi);
+  q = LEPTON_LANES_MIN(LEPTON_LANES_MAX(q, (sum_lanes){0} + lo), (sum_lanes){0} + hi);
   *(short_lanes *)y = __builtin_convertvector(q, short_lanes);
 }
 
