@@ -121,7 +121,10 @@ def _names(plan: Plan) -> list[str]:
 
 
 def _entry_source(plan: Plan, name: str) -> str:
-    """The C ABI: unpack the pointer arrays, call the body, return 0."""
+    """The C ABI: unpack the pointer arrays, call the body, return 0.
+
+    Protected, not default: what calls it in the same object then needs no relocation.
+    """
     values = ["(uint8_t *)arena", "(uint8_t *)weights", "(uint8_t *)variables"]
     values += [f"(uint8_t *)inputs[{i}]" for i in range(plan.n_inputs)]
     values += [f"(uint8_t *)outputs[{i}]" for i in range(plan.n_outputs)]
@@ -131,7 +134,7 @@ def _entry_source(plan: Plan, name: str) -> str:
     else:
         start = "  (void)parallel;\n"
     return f"""
-__attribute__((visibility("default"))) int {name}(
+__attribute__((visibility("protected"))) int {name}(
     void *arena, const void *weights, void *variables,
     const void *const *inputs, void *const *outputs, const lepton_parallel *parallel) {{
 {start}  body_{plan.function}({", ".join(values)});
