@@ -15,11 +15,13 @@ from lepton_compilers.simplify.body import ProgramPass
 from lepton_compilers.simplify.drop_dead_operations import drop_dead_operations
 from lepton_compilers.simplify.drop_identities import drop_identities
 from lepton_compilers.simplify.fold_constant_channels import fold_constant_channels
+from lepton_compilers.simplify.merge_channel_shuffles import merge_channel_shuffles
 from lepton_compilers.simplify.merge_pads import merge_pads
 from lepton_compilers.simplify.merge_tables import merge_tables
 
 EXACT_SIMPLIFICATIONS: tuple[ProgramPass, ...] = (
     drop_identities,
+    merge_channel_shuffles,
     merge_tables,
     merge_pads,
     fold_constant_channels,
