@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from lepton_compilers.peak import checked_size
 from lepton_targets.errors import BadInputError, nearest
 
+INPUT_TYPES = ("float32", "int32", "int64", "bool")
+
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
@@ -67,9 +69,9 @@ def _tensor_inputs(program: ExportedProgram) -> dict[str, Any]:
                 f"an input of the PyTorch model is {value!r} and no tensor",
                 "export a module whose forward takes tensors alone, with such values set in it",
             )
-        if value.dtype != torch.float32:
-            kind = str(value.dtype).removeprefix("torch.")
-            raise BadInputError(f"input '{name}' is {kind}; PyTorch models with float32 inputs are supported")
+        kind = str(value.dtype).removeprefix("torch.")
+        if kind not in INPUT_TYPES:
+            raise BadInputError(f"input '{name}' is {kind}", f"supported inputs: {', '.join(INPUT_TYPES)}")
         found[name] = nodes[name]
     return found
 

@@ -157,7 +157,9 @@ def _converted(program: ExportedProgram, trainable: bool) -> Any:
     variables = {}
     for node in (*inputs, *trained):
         name = kinds[node.name][1] if node in trained else node.name
-        variables[node] = relax.Var(name, relax.TensorType(tuple(node.meta["val"].shape), "float32"))
+        value = node.meta["val"]
+        kind = str(value.dtype).removeprefix("torch.")
+        variables[node] = relax.Var(name, relax.TensorType(tuple(value.shape), kind))
     attributes = {"num_input": len(inputs), "output_names": _output_names(program)}
     layers = TorchLayers(layer_names(nodes), constants)
     try:

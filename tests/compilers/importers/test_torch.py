@@ -240,16 +240,34 @@ def test_what_draws_at_random_is_refused() -> None:
 @pytest.mark.parametrize(
     ("network", "inputs", "message"),
     [
-        (nn.Embedding(5, 3), torch.zeros(2, dtype=torch.int64), "input 'input' is int64"),
+        (Function(lambda self, x: x * 2), torch.zeros(2, dtype=torch.complex64), "input 'x' is complex64"),
         (nn.Linear(3, 2).half(), torch.zeros(1, 3).half(), "is float16; float32 is supported"),
         (Function(lambda self, x: (x.relu(), 3)), torch.zeros(1, 3), "output 1 of the .* is a constant"),
         (nn.Conv2d(3, 2, 1), torch.zeros(3, 4, 4), "without a batch"),
     ],
-    ids=["integers", "half", "constant", "unbatched"],
+    ids=["complex", "half", "constant", "unbatched"],
 )
 def test_what_has_no_place_is_refused(network: nn.Module, inputs: torch.Tensor, message: str) -> None:
     with pytest.raises(BadInputError, match=message):
         program_from(torch.export.export(network, (inputs,)))
+
+
+class Words(nn.Module):
+    """The mean of words' vectors, and a dense layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.head = nn.Embedding(20, 16), nn.Linear(16, 4)
+
+    def forward(self, words: torch.Tensor) -> torch.Tensor:
+        return self.head(self.embedding(words).mean(1))
+
+
+def test_integers_choose_rows_of_an_embedding() -> None:
+    network, words = Words().eval(), torch.randint(0, 20, (1, 7))
+    program = program_from(torch.export.export(network, (words,)))
+    assert program.tensors["words"].dtype == "int64"
+    np.testing.assert_allclose(run(program, words.numpy())[0], network(words).detach().numpy(), atol=1e-6)
 
 
 def test_an_input_that_comes_out_unchanged_is_copied() -> None:
