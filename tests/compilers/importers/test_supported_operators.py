@@ -52,8 +52,8 @@ def page() -> str:
         "",
         "A `.pt2` file of `torch.export.save(torch.export.export(model.eval(), inputs), 'model.pt2')`, "
         "or the",
-        "ExportedProgram itself; float32 parameters; float32, integer or boolean inputs; shapes from the export"
-        " or `--shape`.",
+        "ExportedProgram itself; float32 parameters; float32, integer or boolean inputs; shapes from the"
+        " export or `--shape`.",
         "The file is read without running anything in it: pickles, custom objects and compiled libraries are",
         "refused or left out, though `torch.export.load` would load them (decision 013). The extra `torch`",
         "installs PyTorch 2.13, whose files these are.",
