@@ -44,7 +44,7 @@ bench: $(VENV)/.dev ## measure against LiteRT; writes docs/BENCHMARKS.md and doc
 	$(BIN)/python tests/benchmarks/bench.py $(ARGS)
 
 onnx-coverage: $(VENV)/.dev ## run all of ONNX's node tests; writes docs/onnx-coverage.md
-	$(BIN)/python tests/compilers/importers/test_onnx_node_tests.py
+	$(BIN)/python tests/compilers/importers/onnx/test_node_tests.py
 
 soak: $(VENV)/.dev ## the long tests
 	$(BIN)/pytest -m slow $(ARGS)

@@ -20,7 +20,7 @@ import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
-from lepton_compilers.importers.onnx_scope import reason_against
+from lepton_compilers.importers.onnx.scope import reason_against
 from lepton_sdk.program import Function, Operation, Program, Tensor
 from lepton_targets.errors import LeptonError
 

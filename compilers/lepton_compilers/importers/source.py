@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
-from lepton_compilers.importers.pt2_archive import ZIP_MAGIC
+from lepton_compilers.importers.torch.archive import ZIP_MAGIC
 from lepton_compilers.peak import checked_size
 from lepton_targets.errors import BadInputError
 
@@ -27,7 +27,7 @@ def read_model(model: Path | str | bytes | ExportedProgram) -> bytes:
     if isinstance(model, bytes):
         content = model
     elif not isinstance(model, str | Path):
-        from lepton_compilers.importers.torch import saved
+        from lepton_compilers.importers.torch.importer import saved
 
         content = saved(model)
     else:
@@ -64,7 +64,7 @@ def import_model(
     parameters become inputs of `main`. Raises BadInputError and UnsupportedOperatorError.
     """
     if source_format(content) == "tflite":
-        from lepton_compilers.importers.tflite import import_tflite
+        from lepton_compilers.importers.tflite.importer import import_tflite
 
         return _checked(
             import_tflite(content, shapes=shapes or {}, trainable=trainable, weights=weights or {})
@@ -72,12 +72,12 @@ def import_model(
     if content[:6] == b"LEPTON":
         raise BadInputError("this is a Lepton bundle, already compiled", ACCEPTED)
     if source_format(content) == "torch":
-        from lepton_compilers.importers.torch import import_torch
+        from lepton_compilers.importers.torch.importer import import_torch
 
         return _checked(
             import_torch(content, shapes=shapes or {}, trainable=trainable, weights=weights or {})
         )
-    from lepton_compilers.importers.onnx import import_onnx
+    from lepton_compilers.importers.onnx.importer import import_onnx
 
     return _checked(import_onnx(content, shapes=shapes or {}, trainable=trainable, weights=weights or {}))
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from lepton_compilers.importers import onnx, tflite, torch_operators
 from lepton_compilers.importers.limits import ONNX_LIMITS, TFLITE_LIMITS, TORCH_LIMITS, listed
-from lepton_compilers.importers.onnx_ops.quantised_layers import MICROSOFT
-from lepton_compilers.importers.onnx_scope import OUT_OF_SCOPE
-from lepton_compilers.importers.tflite_refused import REFUSED
+from lepton_compilers.importers.onnx import importer as onnx
+from lepton_compilers.importers.onnx.rules.quantised_layers import MICROSOFT
+from lepton_compilers.importers.onnx.scope import OUT_OF_SCOPE
+from lepton_compilers.importers.tflite import importer as tflite
+from lepton_compilers.importers.tflite.refused import REFUSED
+from lepton_compilers.importers.torch import operators as torch_operators
 
 PAGE = Path(__file__).parents[3] / "docs" / "operators.md"
 
