@@ -35,13 +35,16 @@ def open_peer(text: str, inputs: Sequence[np.ndarray], threads: int = 1) -> Peer
         accepted = ", ".join(f"{known}:FILE" for known in _PEERS)
         raise UsageError(f"--against is '{text}'{nearest(name, _PEERS)}", f"accepted: {accepted}")
     package, opener = _PEERS[name]
-    if not os.path.isfile(path):
-        raise BadInputError(f"cannot read the model {path}: there is no such file")
     try:
         call = opener(path, inputs, threads)
     except ImportError as error:
         raise MissingExtraError(f"measuring against {name}", "bench", error.name or package) from None
     return Peer(name, metadata.version(package), call)
+
+
+def _check_file(path: str) -> None:
+    if not os.path.isfile(path):
+        raise BadInputError(f"cannot read the model {path}: there is no such file")
 
 
 def _checked(path: str, inputs: Sequence[np.ndarray], theirs: Sequence[tuple[Sequence[Any], str]]) -> None:
@@ -70,6 +73,8 @@ def _onnxruntime(path: str, inputs: Sequence[np.ndarray], threads: int) -> Call:
     """ONNX Runtime's CPU provider, inputs and outputs bound."""
     import onnxruntime
 
+    _check_file(path)
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     try:
@@ -89,6 +94,8 @@ def _onnxruntime(path: str, inputs: Sequence[np.ndarray], threads: int) -> Call:
 def _openvino(path: str, inputs: Sequence[np.ndarray], threads: int) -> Call:
     """OpenVINO's CPU device, one stream, computing in float32 where the model does."""
     import openvino
+
+    _check_file(path)
 
     configuration = {
         "INFERENCE_NUM_THREADS": threads,

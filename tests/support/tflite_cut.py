@@ -21,7 +21,8 @@ def packed(model: Any) -> bytes:
     return bytes(builder.Output())
 
 
-def _opcode(model: Any, operator: Any) -> int:
+def opcode(model: Any, operator: Any) -> int:
+    """The built-in operator that an operator is."""
     code = model.operatorCodes[operator.opcodeIndex]
     return int(max(code.builtinCode, code.deprecatedBuiltinCode))
 
@@ -40,7 +41,7 @@ def without_last(content: bytes, count: int) -> bytes:
 def before_softmax(content: bytes) -> bytes:
     """The network that ends in its logits."""
     model = unpacked(content)
-    if _opcode(model, model.subgraphs[0].operators[-1]) != schema.BuiltinOperator.SOFTMAX:
+    if opcode(model, model.subgraphs[0].operators[-1]) != schema.BuiltinOperator.SOFTMAX:
         raise ValueError("the network does not end in a softmax")
     return without_last(content, 1)
 

@@ -93,7 +93,9 @@ def window_shape(
     padding: Padding,
     dilation: tuple[int, int] = (1, 1),
 ) -> tuple[int, int]:
-    """Rows and columns of the output of a window that slides over `size`."""
+    """Rows and columns of the output of a window that slides over `size`. Raises ValueError for no window."""
+    if min(*kernel, *stride, *dilation) < 1:
+        raise ValueError(f"a window of {kernel}, stride {stride}, dilation {dilation}; each is at least 1")
     height = (size[0] + padding.top + padding.bottom - (kernel[0] - 1) * dilation[0] - 1) // stride[0] + 1
     width = (size[1] + padding.left + padding.right - (kernel[1] - 1) * dilation[1] - 1) // stride[1] + 1
     return height, width

@@ -36,6 +36,7 @@ from lepton_compilers.importers.tflite.layer import Layer
 from lepton_compilers.importers.tflite.moves import MOVES
 from lepton_compilers.importers.tflite.recurrent import sequence_lstm
 from lepton_compilers.importers.tflite.refused import REFUSED
+from lepton_compilers.importers.tflite.stated import check_shape, check_zero_points
 from lepton_compilers.importers.tflite.states import STATE_OPERATORS, States
 from lepton_compilers.importers.tflite.vision import CUSTOM, VISION, Converter
 from lepton_compilers.passes.graph import is_constant
@@ -69,6 +70,8 @@ SUPPORTED = tuple(
 BYTES = ("CAST", "DEQUANTIZE", "QUANTIZE", "RESHAPE")
 """Operators that take uint8."""
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+BUILTINS = {code: name for name, code in vars(tflite.BuiltinOperator).items() if isinstance(code, int)}
+"""Names by number."""
 DAMAGED = (
     struct.error,
     IndexError,
@@ -171,7 +174,7 @@ class _Converter(OperatorConverter):  # type: ignore[misc]
         builtin = max(code.DeprecatedBuiltinCode(), code.BuiltinCode())
         if builtin == tflite.BuiltinOperator.CUSTOM:
             return str((code.CustomCode() or b"custom").decode("utf-8"))
-        return str(super().get_op_code_str(op))
+        return BUILTINS.get(builtin, f"operator {builtin}")
 
     def check_unsupported_ops(self) -> None:
         """Every unsupported operator at once, each with its layer; then the weights of dynamic range."""
@@ -195,6 +198,7 @@ class _Converter(OperatorConverter):  # type: ignore[misc]
                     f"layer '{self._layer(op)}' ({code}) computes in uint8, TensorFlow 1's quantisation",
                     "uint8 is supported at the model's ends; convert the model anew as int8",
                 )
+            check_zero_points(self._layer(op), [*inputs, *self.get_output_tensors(op)])
             for output in self.get_output_tensors(op)[:1]:
                 check_int16(code, self._layer(op), op, inputs, output)
             if code in WEIGHTED:
@@ -210,6 +214,7 @@ class _Converter(OperatorConverter):  # type: ignore[misc]
                 name = _tensor_name(self.subgraph, int(op.Outputs(place)))
                 # A fused tensor lists the names of all it was fused from; the first is the outermost.
                 bound = result if is_constant(result) else self.bb.emit(result, name_hint=name.split(";")[0])
+                check_shape(name, self.subgraph.Tensors(int(op.Outputs(place))), bound)
                 self.exp_tab.set_expr(name, bound, force_override=True)
 
     def _converted(self, op: Any) -> tuple[Any, ...]:
