@@ -70,7 +70,9 @@ SUPPORTED = tuple(
 BYTES = ("CAST", "DEQUANTIZE", "QUANTIZE", "RESHAPE")
 """Operators that take uint8."""
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
-BUILTINS = {code: name for name, code in vars(tflite.BuiltinOperator).items() if isinstance(code, int)}
+BUILTINS: Mapping[int, str] = {
+    code: name for name, code in vars(tflite.BuiltinOperator).items() if isinstance(code, int)
+}
 """Names by number."""
 DAMAGED = (
     struct.error,
