@@ -43,6 +43,15 @@ check: gates test ## every gate and every test: what CI runs
 bench: $(VENV)/.dev ## measure against LiteRT; writes docs/BENCHMARKS.md and docs/benchmarks.json
 	$(BIN)/python tests/benchmarks/bench.py $(ARGS)
 
+rivals: $(VENV)/.dev ## measure beside LiteRT, ONNX Runtime, OpenVINO; writes docs/RIVALS.md
+	$(BIN)/python tests/benchmarks/rivals.py $(ARGS)
+
+instructions: $(VENV)/.dev ## count instructions by valgrind and qemu-user; writes docs/INSTRUCTIONS.md
+	$(BIN)/python tests/benchmarks/instructions.py $(ARGS)
+
+fidelity: $(VENV)/.dev ## how near int8 and int16 are to float; writes docs/FIDELITY.md
+	$(BIN)/python tests/benchmarks/fidelity.py
+
 onnx-coverage: $(VENV)/.dev ## run all of ONNX's node tests; writes docs/onnx-coverage.md
 	$(BIN)/python tests/compilers/importers/onnx/test_node_tests.py
 
@@ -53,4 +62,4 @@ clean: ## remove what was built
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help env demo test gates check bench onnx-coverage soak clean
+.PHONY: help env demo test gates check bench rivals instructions fidelity onnx-coverage soak clean

@@ -1,11 +1,16 @@
-"""From a trained network to a signed bundle.
+"""From a trained network to a signed bundle, or to a C project.
 
-    importers/     TFLite, ONNX → a Relax module; passes/ tidy it, one file a pass, pipeline.py is the list
+    importers/     TFLite, ONNX, PyTorch → a Relax module; passes/ tidy it, a file a pass
     quantize/      calibration and quantisation of float networks; integerize/ → an exact Program
-    simplify/      rewrites of the Program that change no byte; report/: `lepton report`
-    differentiate.py   the training functions, by reverse mode over the Program's operations
-    backends/      Program → code for one kind of target; kernels/ are the headers that code is made of
+    simplify/      rewrites of the Program that change no byte
+    front.py       all of that in one call: model file → Program
+    differentiate.py   the training functions, by reverse mode over the Program's operations; loss.py: what
+                   they minimise; tape.py: where both are written down; batch.py: other batch sizes
+    backends/      Program → code for one kind of target (artifact.py); kernels/: headers it is made of
+    arena.py       one block for every intermediate; peak.py: how much a program needs, whatever the target
     golden.py, pack.py   proofs, then everything into a bundle; compilation.py goes the whole way
+    c_project/     the same as C to compile elsewhere
+    cli.py         `lepton compile`; report/: `lepton report`; quiet.py: TVM's own words, to the debug log
 
 TVM is imported when a model is compiled, not when this package is.
 """

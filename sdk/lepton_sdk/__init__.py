@@ -2,9 +2,15 @@
 
     program/    what a program means: typed operations, exact arithmetic, the reference executor
     bundle/     the signed file that carries programs, weights and proofs from compiler to device
-    session.py  runs a bundle through an engine (engines/); trainer.py trains one
-    wire/       messages and topics; federated/ sends updates; agent/ installs new models
+    session.py  runs a bundle through an engine (engines/); calls.py: how arrays reach it
+    self_test.py   golden vectors; trace.py: every layer's result as the reference defines it
+    trainer.py  trains one; training_data.py cuts batches, source_parameters.py names and shapes weights
+    runtime/    sessions in C, shipped as source
+    evaluate.py many examples (samples.py), metrics.py and roc.py judge them
+    benchmark.py   latencies in turns, against peers.py; cold_start.py: what a fresh process pays
+    wire/       messages and topics; federated/ sends updates; agent/ installs models; device_config.py
     cli/        the `lepton` command, which other packages extend by entry points
+    durable.py  files whole or absent; folder_lock.py: one process a folder; output_file.py: can it be written
 
 Names are imported when first used, so that `import lepton_sdk` costs nothing.
 """

@@ -36,6 +36,13 @@ NETWORKS = {
     "wake word": "mlperf_tiny/str_ww_ref_model.tflite",
 }
 
+LINKS = (
+    "Other measurements: [RIVALS.md](RIVALS.md) beside three runtimes, [INSTRUCTIONS.md](INSTRUCTIONS.md)",
+    "counted by instruction set, [FIDELITY.md](FIDELITY.md) nearness to float,",
+    "[onnx-coverage.md](onnx-coverage.md) ONNX's node tests.",
+)
+"""Where docs/BENCHMARKS.md sends those who look for more."""
+
 
 def lepton(*arguments: str) -> dict[str, Any]:
     """Run `lepton … --json` as a user would and give its JSON."""
@@ -102,6 +109,8 @@ def page(document: dict[str, Any]) -> str:
         "One thread. Each row's two engines ran alternately in one process; ratio = ours ÷ LiteRT's (with",
         "XNNPACK), so below 1 is faster. Timings are noisy; compare ratios only.",
         "",
+        *LINKS,
+        "",
         "| network | target | ours µs (median) | LiteRT µs (median) | ratio median | ratio min "
         "| code | weights | arena | compile |",
         "|---|---|---|---|---|---|---|---|---|---|",
@@ -124,8 +133,10 @@ def _rivals() -> list[str]:
     path = ROOT / "docs" / "rivals.json"
     if not path.is_file():
         return []
-    title = "## Beside LiteRT, ONNX Runtime and OpenVINO (docs/RIVALS.md)"
-    return [title, "", "![ratios](rivals.svg)", "", *rivals.table(json.loads(path.read_text())), ""]
+    title = "## Beside LiteRT, ONNX Runtime and OpenVINO ([RIVALS.md](RIVALS.md))"
+    document = json.loads(path.read_text())
+    measured = f"Measured {document['date']} on {document['machine']}, in a run of its own."
+    return [title, "", measured, "", "![ratios](rivals.svg)", "", *rivals.table(document), ""]
 
 
 def _fidelity() -> list[str]:
@@ -133,7 +144,7 @@ def _fidelity() -> list[str]:
     path = ROOT / "docs" / "fidelity.json"
     if not path.is_file():
         return []
-    title = "## Nearness to float: SQNR of the output, share of equal classes (docs/FIDELITY.md)"
+    title = "## Nearness to float: SQNR of the output, share of equal classes ([FIDELITY.md](FIDELITY.md))"
     return [title, "", *fidelity.table(json.loads(path.read_text()))]
 
 

@@ -1,6 +1,6 @@
 """How near to float the quantised networks are: writes docs/fidelity.json and docs/FIDELITY.md.
 
-    python tests/benchmarks/fidelity.py
+    make fidelity
 
 Our own int8 and int8x16, made from the float TFLite files, beside the int8 TFLite file of the same network on
 LiteRT, all on the same samples, none of which anything was calibrated on.
@@ -61,7 +61,7 @@ def page(document: dict[str, Any]) -> str:
         "both; the others structured synthetic ones (tests/support/structured_inputs.py), "
         "which favours ours,",
         "for the files were calibrated on real ones. int8x16 is bounded by its int8 weights. Written by",
-        "tests/benchmarks/fidelity.py. Nearly all of VWW's inputs are of one class: its SQNR says more.",
+        "`make fidelity`. Nearly all of VWW's inputs are of one class: its SQNR says more.",
         "",
         *table(document),
     ]

@@ -120,7 +120,7 @@ def page(rows: list[dict[str, Any]]) -> str:
     lines = [
         "# Instructions an inference",
         "",
-        "Counted by `python tests/benchmarks/instructions.py`: callgrind for x86-64, a plug-in of qemu-user",
+        "Counted by `make instructions`: callgrind for x86-64, a plug-in of qemu-user",
         "for other CPUs. Exact for one compiler version, whatever the machine does besides; not cycles.",
         "LiteRT is counted by the same means: under valgrind, which hides AVX-512 from it, XNNPACK takes its",
         "AVX2 kernels; under qemu-user (tests/benchmarks/litert_aarch64.py) those of the emulated Arm CPU,",

@@ -156,7 +156,7 @@ def page(document: dict[str, Any]) -> str:
             "# Beside other runtimes",
             "",
             f"Measured {document['date']} on {document['machine']}, {document['cores']} cores, one thread,",
-            "by `python tests/benchmarks/rivals.py`: every row's runtimes took turns in one process. Times",
+            "by `make rivals`: every row's runtimes took turns in one process. Times",
             "are the least of their batches in microseconds; ratios are ours ÷ the fastest rival's, so below",
             "1 is faster. `of peak`: the network's multiply-accumulates a second over those of a loop that",
             "does nothing else; products that Winograd saves count. OpenVINO computes in float32 where the",

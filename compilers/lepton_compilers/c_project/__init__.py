@@ -1,5 +1,6 @@
 """A compiled network as a C project: generated code, kernels as they are, runtime, example, build file.
 
+export.py    from a model file to the project: `lepton compile --emit c-project`
 tables.py    the model's names, shapes, quantisation, weights and golden vectors as C
 templates/   files that only want a name filled in
 """

@@ -1,12 +1,23 @@
-"""Micro-kernels: always-inline C functions with literal integer arguments, one header an instruction set.
+"""Micro-kernels: always-inline C functions with literal integer arguments.
 
-portable.h            every operation of inference, any C11 compiler with GNU vector types
-elementwise.h         operations of two operands, one stretched over the other
-int16.h               operations of int16 activations with int8 weights
+For every CPU:
+portable.h            dense operations of inference, any C11 compiler with GNU vector types
+mathematics.h         exp, tanh, erf, roots …: the same bits everywhere, no libm
+elementwise.h         two operands, one stretched over the other
+vision.h              transposed convolution, resizing, reductions; detection.h: boxes, the best of a row
+sequence.h            products of two tensors, normalisation, slices; recurrent.h: whole recurrent layers
+int16.h               int16 activations with int8 weights; halves.h: the bytes of float16 and bfloat16
+ordering.h            sorting, running sums; suppression.h: non-maximum suppression as ONNX has it
+sampling.h            maps sampled between their places; determinants
 training_portable.h   gradients, the loss, the update
+
+By instruction set:
 avx512vnni.h          int8 operations by vpdpbusd; VBMI where the compiler may use it, no bf16
-avx512f.h             float32 operations in blocks of 16 channels
-avx512f_winograd.h    3 × 3 float32 convolutions with fewer products
+avx512f.h             float32 in blocks of 16 channels; avx512f_winograd.h: 3 × 3 with fewer products
+blocked.h             int8 operations in blocks of 16 channels, on the tiles that one of these headers gives:
+avx2.h, rvv.h         x86-64 with AVX2, RISC-V with vectors
+neon.h                any Arm CPU; neon_dotprod.h, neon_dotprod_depthwise.h, neon_i8mm.h: by extension;
+                      neon_lanes.h: what they share
 peak.h                loops of nothing but products, for `lepton bench`
 
 Pointers are uint8_t * whatever they point to, because TVM declares them so; floats that are literals arrive

@@ -5,6 +5,7 @@ fidelity.py    every int8 or int16 layer against the float source: SQNR, ranges,
 judgement.py   labelled examples: accuracy, confusion matrix, ROC
 remedies.py    what to do about it, in words
 report.py      all of it as one value, which is also the JSON
+cli.py         the command
 page.py        that value as HTML; sensitivity.py its part on the search for int16 and float layers,
                tables.py its tables, charts.py its pictures, style.py its colours, text.py its numbers
 """

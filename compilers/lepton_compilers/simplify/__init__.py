@@ -2,7 +2,9 @@
 
 ranges.py       what values each channel of an int8 tensor can take, whatever the input is
 channels.py     which tensors must keep the same channels, and which channels anything needs
-body.py         a Program with other operations; then one file a pass
+body.py         what a pass is, and a Program with other operations; then one file a pass:
+                drop_identities.py, merge_channel_shuffles.py, merge_tables.py, merge_pads.py,
+                fold_constant_channels.py, drop_dead_operations.py
 run.py          the list is run, each pass leaving its record
 
 The order: identities and pads go first, so that channels are followed through fewer operations; what any

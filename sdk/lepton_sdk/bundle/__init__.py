@@ -1,7 +1,9 @@
 """The bundle (`.lep`): one signed file that carries a model from the compiler to the device.
 
-    format.py      header, alignment, limits, trailer: where the bytes stand
-    manifest.py    what the bytes are: immutable typed values; parsing.py reads them strictly from JSON
+    format.py      header, alignment, limits: where the bytes stand; trailer.py: what follows the segments
+    manifest.py    what the bytes are: immutable typed values; parsing.py reads them strictly from JSON,
+                   consistency.py holds its parts against each other
+    digest.py      SHA-256, without OpenSSL where that is fast enough
     reader.py      `Bundle`: memory-mapped, everything checked before anything is used
     writer.py      `write_bundle`: deterministic and durable; `thin` leaves other targets' segments out
     trust.py       checks Ed25519 signatures over the manifest's bytes; signing.py makes keys and signs

@@ -1,6 +1,8 @@
 """Things that execute a model's functions. A session asks for one by name.
 
-    native.py      machine code from the bundle, loaded from memory (library.py), served by threads (pool.py)
+    selection.py   which of a bundle's artifacts this CPU should run
+    native.py      machine code from the bundle, loaded from memory (library.py), served by threads (pool.py),
+                   in aligned arrays (memory.py)
     reference.py   the Program itself on numpy: slow, exact, on every operating system
     litert.py      a plain .tflite through LiteRT: fall-back and oracle
 

@@ -1,21 +1,31 @@
 """Linux CPUs: Program → plan of kernel calls → TIR → C → shared object.
 
-lowering.py           rows (accepts, emit) and how one is chosen; instruction_sets.py: which tables, in order
-portable.py           the rows every CPU has; movement.py: those that only move bytes;
-                      elementwise.py: two operands, one stretched over the other; int16.py: int16 forms;
-                      vision.py: what vision heads add
+How a row is chosen:
+lowering.py           rows (accepts, emit), the first that accepts; instruction_sets.py: which tables
+
+Rows of every CPU:
+portable.py           dense tensors; movement.py: bytes moved; elementwise.py: two operands, stretched
+int16.py              int16 forms; uint8.py: bytes at a model's ends; state.py: what lives between calls
+vision.py             what vision heads add; detection.py: what ends a detector
 sequence.py           products of tensors, normalisation, slices; recurrent.py: whole recurrent layers
-float_kernel.py       operators without a typed form, as loops that TVM lowers
-avx512vnni.py         the rows of one instruction set, a worked example; tiles.py: its tile shapes
-avx512f.py            its float32 rows; winograd.py: transformed weights
+float_kernel.py       operators without a typed form, as loops of TVM; own_kernels.py: where it has none
+training.py           gradients, the loss, the update
+
+Rows by instruction set:
+avx512vnni.py         int8, a worked example, tiles.py its tile shapes; avx512f.py: float32, winograd.py
+blocked.py            the rows of those that share kernels/blocked.h: avx2.py, neon.py, rvv.py
+
+The plan:
+draft.py, plan.py     while it is made, and finished, printable
+layout.py, packing.py how tensors and weights lie in memory; ranges.py: what sums can reach
 phases.py             transposed convolutions as convolutions
 fused.py              operations that one kernel does better at once than two in turn
-blocked.py            the rows of instruction sets that share kernels/blocked.h: avx2.py, neon.py, rvv.py
-draft.py, plan.py     the plan while it is made, and the finished plan, printable
-layout.py, packing.py how tensors and weights lie in memory; ranges.py: what sums can reach
-signatures.py         kernels' parameters by name; splits.py, split_maps.py, cuts.py: calls in parts
-specialised.py        one C function for all layers of equal shapes
+splits.py             calls in parts for threads, by cuts.py; split_maps.py: those of kernels/blocked.h
+
+The code:
+signatures.py         kernels' parameters by name; specialised.py: one C function for all equal layers
 tir.py                plan → PrimFunc → C; regions.py: forks around parts; toolchain.py: C → shared object
+machine_peak.py       what a core can multiply, for `lepton bench`
 """
 
 from __future__ import annotations
