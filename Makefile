@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 ARGS ?=
 JOBS ?= 2
 export PYTHONWARNINGS ?= ignore::DeprecationWarning
+# The tests run a process a core: threads of numpy's and PyTorch's own would only wait for each other.
+export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
 

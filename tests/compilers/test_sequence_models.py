@@ -39,6 +39,8 @@ from support.sequence_networks import (
 Array = npt.NDArray[Any]
 CALIBRATION = 256
 POINT = 0.01
+# Each network is trained once a process.
+pytestmark = pytest.mark.xdist_group("sequence_models")
 NETWORKS = ("LSTM", "GRU", "RNN", "LSTM in both directions", "transformer")
 
 
