@@ -14,6 +14,7 @@ training.py           gradients, the loss, the update
 Rows by instruction set:
 avx512vnni.py         int8, a worked example, tiles.py its tile shapes; avx512f.py: float32, winograd.py
 blocked.py            the rows of those that share kernels/blocked.h: avx2.py, neon.py, rvv.py
+int8_forms.py         what both ask of an operation
 
 The plan:
 draft.py, plan.py     while it is made, and finished, printable

@@ -10,9 +10,18 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from lepton_compilers.backends.answers import Answer, No, when
+from lepton_compilers.backends.answers import Answer, No
 from lepton_compilers.backends.cpu.draft import Draft
 from lepton_compilers.backends.cpu.fused import ConvAdd
+from lepton_compilers.backends.cpu.int8_forms import (
+    depthwise,
+    depthwise3x3,
+    few_channels,
+    int8_add,
+    int8_maps,
+    pointwise,
+    three_by_three,
+)
 from lepton_compilers.backends.cpu.layout import LANES, Blocked, blocks
 from lepton_compilers.backends.cpu.lowering import Lowering, Rows
 from lepton_compilers.backends.cpu.packing import (
@@ -31,7 +40,6 @@ from lepton_compilers.backends.cpu.portable import (
     int_bounds,
     mean_constants,
     pool_window,
-    typed,
 )
 from lepton_compilers.backends.cpu.ranges import leaves_int32
 from lepton_compilers.backends.cpu.tiles import dense_blocks, depthwise_tile, pointwise_tile, spatial_tile
@@ -48,8 +56,6 @@ from lepton_sdk.program.operations import (
 )
 
 HEADER = "avx512vnni.h"
-FEW_CHANNELS = 4
-"""Up to here a kernel row of neighbouring pixels fills vpdpbusd's 4 bytes better than blocks of 16."""
 
 Int8Array = npt.NDArray[np.int8]
 
@@ -57,52 +63,11 @@ Int8Array = npt.NDArray[np.int8]
 # What is accepted
 
 
-def _few_channels(op: Conv2d, t: Tensors) -> Answer:
-    few = t[op.x].shape[3] <= FEW_CHANNELS and op.dilation[1] == 1
-    return int8_products(op, t) if few else No(f"more than {FEW_CHANNELS} input channels")
-
-
-def _pointwise(op: Conv2d, t: Tensors) -> Answer:
-    plain = t[op.weight].shape[1:3] == op.stride == (1, 1) and not op.padding
-    return int8_products(op, t) if plain else No("a kernel other than 1 × 1 at stride 1")
-
-
-def _three_by_three(op: Conv2d | DepthwiseConv2d, t: Tensors) -> Answer:
-    shape = t[op.weight].shape
-    kernel = shape[1:3] if isinstance(op, Conv2d) else shape[:2]
-    fits = kernel == (3, 3) and op.stride in ((1, 1), (2, 2)) and op.dilation == (1, 1)
-    return int8_products(op, t) if fits else No("a kernel other than 3 × 3 at stride 1 or 2")
-
-
-def _depthwise(op: DepthwiseConv2d, t: Tensors) -> Answer:
-    single = t[op.x].shape[3] == t[op.y].shape[3]
-    return int8_products(op, t) if single else No("several output channels an input channel")
-
-
-def _depthwise3x3(op: DepthwiseConv2d, t: Tensors) -> Answer:
-    answer = _three_by_three(op, t)
-    return answer if isinstance(answer, No) else _depthwise(op, t)
-
-
-def _int8_add(op: Add, t: Tensors) -> Answer:
-    answer = typed(t, "int8", op.a, op.b, op.y)
-    if isinstance(answer, No):
-        return answer
-    if t[op.a].shape != t[op.b].shape:
-        return No("an operand that is stretched")
-    return when(1 <= add_constants(op, t)[2] <= 30, "a sum whose shift leaves 32 bits")
-
-
-def _maps(op: AveragePool2d | MaxPool2d | ClampTo | Table, t: Tensors) -> Answer:
-    answer = typed(t, "int8", op.x, op.y)
-    return answer if isinstance(answer, No) else when(len(t[op.x].shape) == 4, "no feature map")
-
-
 def _adding(accepts: Callable[[Conv2d, Tensors], Answer]) -> Callable[[ConvAdd, Tensors], Answer]:
     """A row for the convolution that may add a residual as well."""
 
     def both(op: ConvAdd, t: Tensors) -> Answer:
-        answer = _int8_add(op.add, t)
+        answer = int8_add(op.add, t)
         return answer if isinstance(answer, No) else accepts(op.conv, t)
 
     return both
@@ -354,14 +319,14 @@ def emit_table(op: Table, draft: Draft) -> None:
 
 
 def _constant_table(op: Table, t: Tensors) -> Answer:
-    answer = _maps(op, t)
+    answer = int8_maps(op, t)
     return answer if isinstance(answer, No) or t[op.table].value is not None else No("a table that varies")
 
 
 _CONVOLUTIONS = (
-    (_few_channels, emit_few_channels),
-    (_pointwise, emit_pointwise),
-    (_three_by_three, emit_conv3x3),
+    (few_channels, emit_few_channels),
+    (pointwise, emit_pointwise),
+    (three_by_three, emit_conv3x3),
     (int8_products, emit_conv2d),
 )
 
@@ -369,13 +334,13 @@ LOWERINGS: Rows = {
     Conv2d: tuple(Lowering(accepts, emit, HEADER) for accepts, emit in _CONVOLUTIONS),
     ConvAdd: tuple(Lowering(_adding(accepts), emit, HEADER) for accepts, emit in _CONVOLUTIONS),
     DepthwiseConv2d: (
-        Lowering(_depthwise3x3, emit_depthwise3x3, HEADER),
-        Lowering(_depthwise, emit_depthwise, HEADER),
+        Lowering(depthwise3x3, emit_depthwise3x3, HEADER),
+        Lowering(depthwise, emit_depthwise, HEADER),
     ),
     Dense: (Lowering(int8_products, emit_dense, HEADER),),
-    Add: (Lowering(_int8_add, emit_add, HEADER),),
-    AveragePool2d: (Lowering(_maps, emit_average_pool, HEADER),),
-    MaxPool2d: (Lowering(_maps, emit_max_pool, HEADER),),
-    ClampTo: (Lowering(_maps, emit_clamp, HEADER),),
+    Add: (Lowering(int8_add, emit_add, HEADER),),
+    AveragePool2d: (Lowering(int8_maps, emit_average_pool, HEADER),),
+    MaxPool2d: (Lowering(int8_maps, emit_max_pool, HEADER),),
+    ClampTo: (Lowering(int8_maps, emit_clamp, HEADER),),
     Table: (Lowering(_constant_table, emit_table, HEADER),),
 }

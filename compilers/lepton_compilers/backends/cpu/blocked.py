@@ -14,6 +14,15 @@ import numpy.typing as npt
 
 from lepton_compilers.backends.answers import Answer, No, when
 from lepton_compilers.backends.cpu.draft import Draft
+from lepton_compilers.backends.cpu.int8_forms import (
+    depthwise,
+    depthwise3x3,
+    few_channels,
+    int8_add,
+    int8_maps,
+    pointwise,
+    three_by_three,
+)
 from lepton_compilers.backends.cpu.layout import LANES, Blocked, MapElements, blocks
 from lepton_compilers.backends.cpu.lowering import Lowering, Rows
 from lepton_compilers.backends.cpu.packing import channel_panels, flattened_columns, in_lanes
@@ -25,7 +34,6 @@ from lepton_compilers.backends.cpu.portable import (
     int_bounds,
     mean_constants,
     pool_window,
-    typed,
 )
 from lepton_compilers.backends.cpu.ranges import leaves_int32
 from lepton_compilers.backends.cpu.tiles import even
@@ -40,9 +48,6 @@ from lepton_sdk.program.operations import (
     MaxPool2d,
     Table,
 )
-
-FEW_CHANNELS = 4
-"""Up to here a kernel row of neighbouring pixels fills a multiplication better than blocks of 16."""
 
 Int8Array = npt.NDArray[np.int8]
 Lanes = Callable[[int], npt.NDArray[np.intp]]
@@ -357,18 +362,18 @@ class BlockedKernels:
 
         return {
             Conv2d: (
-                row(_few_channels, self.emit_few_channels),
-                row(_pointwise, self.emit_pointwise),
-                row(_three_by_three, self.emit_conv3x3),
+                row(few_channels, self.emit_few_channels),
+                row(pointwise, self.emit_pointwise),
+                row(three_by_three, self.emit_conv3x3),
                 row(int8_products, self.emit_conv2d),
             ),
             DepthwiseConv2d: (
-                row(_depthwise3x3, self.emit_depthwise3x3),
-                row(_depthwise, self.emit_depthwise),
+                row(depthwise3x3, self.emit_depthwise3x3),
+                row(depthwise, self.emit_depthwise),
             ),
             Dense: (row(int8_products, self.emit_dense),),
-            Add: (row(_int8_add, self.emit_add),),
-            AveragePool2d: (row(_maps, self.emit_average_pool),),
+            Add: (row(int8_add, self.emit_add),),
+            AveragePool2d: (row(int8_maps, self.emit_average_pool),),
             MaxPool2d: (row(_alike, self.emit_max_pool),),
             ClampTo: (row(_alike, self.emit_clamp),),
             Table: (row(_constant_table, self.emit_table),),
@@ -384,54 +389,13 @@ def _weight(op: Products, draft: Draft) -> Int8Array:
 # What is accepted
 
 
-def _few_channels(op: Conv2d, t: Tensors) -> Answer:
-    few = t[op.x].shape[3] <= FEW_CHANNELS and op.dilation[1] == 1
-    return int8_products(op, t) if few else No(f"more than {FEW_CHANNELS} input channels")
-
-
-def _pointwise(op: Conv2d, t: Tensors) -> Answer:
-    plain = t[op.weight].shape[1:3] == op.stride == (1, 1) and not op.padding
-    return int8_products(op, t) if plain else No("a kernel other than 1 × 1 at stride 1")
-
-
-def _three_by_three(op: Conv2d | DepthwiseConv2d, t: Tensors) -> Answer:
-    shape = t[op.weight].shape
-    kernel = shape[1:3] if isinstance(op, Conv2d) else shape[:2]
-    fits = kernel == (3, 3) and op.stride in ((1, 1), (2, 2)) and op.dilation == (1, 1)
-    return int8_products(op, t) if fits else No("a kernel other than 3 × 3 at stride 1 or 2")
-
-
-def _depthwise(op: DepthwiseConv2d, t: Tensors) -> Answer:
-    single = t[op.x].shape[3] == t[op.y].shape[3]
-    return int8_products(op, t) if single else No("several output channels an input channel")
-
-
-def _depthwise3x3(op: DepthwiseConv2d, t: Tensors) -> Answer:
-    answer = _three_by_three(op, t)
-    return answer if isinstance(answer, No) else _depthwise(op, t)
-
-
-def _int8_add(op: Add, t: Tensors) -> Answer:
-    answer = typed(t, "int8", op.a, op.b, op.y)
-    if isinstance(answer, No):
-        return answer
-    if t[op.a].shape != t[op.b].shape:
-        return No("an operand that is stretched")
-    return when(1 <= add_constants(op, t)[2] <= 30, "a sum whose shift leaves 32 bits")
-
-
-def _maps(op: AveragePool2d | MaxPool2d | ClampTo | Table, t: Tensors) -> Answer:
-    answer = typed(t, "int8", op.x, op.y)
-    return answer if isinstance(answer, No) else when(len(t[op.x].shape) == 4, "no feature map")
-
-
 def _alike(op: MaxPool2d | ClampTo, t: Tensors) -> Answer:
-    answer = _maps(op, t)
+    answer = int8_maps(op, t)
     if isinstance(answer, No):
         return answer
     return when(t[op.x].zero_point == t[op.y].zero_point, "zero points that differ")
 
 
 def _constant_table(op: Table, t: Tensors) -> Answer:
-    answer = _maps(op, t)
+    answer = int8_maps(op, t)
     return answer if isinstance(answer, No) or t[op.table].value is not None else No("a table that varies")
