@@ -36,25 +36,41 @@ LEPTON_KERNEL __m256i scale_and_round(const __m256i sum, const float *m, const i
   if (wide) product = _mm256_min_ps(product, _mm256_set1_ps(1048576.0f));
   return _mm256_cvtps_epi32(product);
 }
+LEPTON_KERNEL __m256i clamp_shorts(const __m256i v, const int lo, const int hi) {
+  return _mm256_min_epi16(_mm256_max_epi16(v, _mm256_set1_epi16((short)lo)), _mm256_set1_epi16((short)hi));
+}
+/* Pairs of q and residual by their multipliers, which are below 2^30, in two parts: vpmaddwd takes 16 bits each. */
+LEPTON_KERNEL __m256i add_pairwise(const __m256i pairs, const lepton_finish f) {
+  const int low = 32767;
+  const __m256i by_low = _mm256_set1_epi32((f.by_sum & low) | (f.by_residual & low) << 16);
+  const __m256i by_high = _mm256_set1_epi32(f.by_sum >> 15 | f.by_residual >> 15 << 16);
+  const __m256i high = _mm256_slli_epi32(_mm256_madd_epi16(pairs, by_high), 15);
+  const __m256i sum = _mm256_add_epi32(_mm256_madd_epi16(pairs, by_low), _mm256_set1_epi32(f.base));
+  return _mm256_srai_epi32(_mm256_add_epi32(sum, high), f.shift);
+}
+LEPTON_KERNEL __m256i add_residual(const __m256i q, const __m256i residual, const lepton_finish f) {
+  const __m256i low = add_pairwise(_mm256_unpacklo_epi16(q, residual), f);
+  const __m256i high = add_pairwise(_mm256_unpackhi_epi16(q, residual), f);
+  return clamp_shorts(_mm256_packs_epi32(low, high), f.sum_lo, f.sum_hi);
+}
 /* One pixel of one block from its two vectors, or from one where the block has 8 channels or fewer. */
-LEPTON_KERNEL void store_pixel(map_t *y, const __m256i *sum, const int vectors, const float *m, const int lo,
-                               const int hi, const int wide) {
-  const __m256i first = scale_and_round(sum[0], m, wide);
+LEPTON_KERNEL void store_pixel(map_t *y, const __m256i *sum, const int vectors, const float *m, const lepton_finish finish) {
+  const __m256i first = scale_and_round(sum[0], m, finish.wide);
   __m256i q;
   if (vectors > 1)
-    q = _mm256_packs_epi32(first, scale_and_round(sum[1], m + 8, wide));
+    q = _mm256_packs_epi32(first, scale_and_round(sum[1], m + 8, finish.wide));
   else
     q = _mm256_permute4x64_epi64(_mm256_packs_epi32(first, _mm256_setzero_si256()), 0xd8);
-  q = _mm256_max_epi16(q, _mm256_set1_epi16((short)lo));
-  q = _mm256_min_epi16(q, _mm256_set1_epi16((short)hi));
+  q = clamp_shorts(q, finish.lo, finish.hi);
+  if (finish.adds) q = add_residual(q, load256(residual_of(y, finish)), finish);
   _mm256_storeu_si256((__m256i *)y, q);
 }
 LEPTON_KERNEL void store_tile(map_t *y, const __m256i *sum, const int y_block, const int mr, const int vectors,
-                              const float *m, const int lo, const int hi, const int wide) {
+                              const float *m, const lepton_finish finish) {
   LEPTON_UNROLL for (int v = 0; v < vectors; v += 2)
     LEPTON_UNROLL for (int p = 0; p < mr; p++)
-      store_pixel(y + (ptrdiff_t)(v / 2) * y_block + p * 16, sum + p * vectors + v, vectors - v, m + 8 * v, lo, hi,
-                  wide);
+      store_pixel(y + (ptrdiff_t)(v / 2) * y_block + p * 16, sum + p * vectors + v, vectors - v, m + 8 * v,
+                  finish);
 }
 LEPTON_KERNEL void start_tile(__m256i *sum, const int32_t *bias, const int mr, const int vectors) {
   LEPTON_UNROLL for (int v = 0; v < vectors; v++)
@@ -74,8 +90,7 @@ LEPTON_KERNEL void add_pairs(__m256i *sum, const map_t *x, const int pixel, cons
 }
 LEPTON_KERNEL void conv_tile(const map_t *x, const int pixel, const int column, const int row, const int block,
                              const int kh, const int kw, const int c, const weight_t *weight, const int32_t *bias,
-                             const float *m, map_t *y, const int y_block, const int mr, const int n, const int zy,
-                             const int lo, const int hi, const int wide) {
+                             const float *m, map_t *y, const int y_block, const int mr, const int n, const lepton_finish finish) {
   const int pairs = (c + 1) / 2, vectors = (n + 7) / 8;
   __m256i sum[LEPTON_SUMS];
   start_tile(sum, bias, mr, vectors);
@@ -90,7 +105,7 @@ LEPTON_KERNEL void conv_tile(const map_t *x, const int pixel, const int column, 
       add_pairs(sum, from, pixel, weight, pairs % 8, mr, vectors);
       weight += pairs % 8 * vectors * 16;
     }
-  store_tile(y, sum, y_block, mr, vectors, m, lo, hi, wide);
+  store_tile(y, sum, y_block, mr, vectors, m, finish);
 }
 
 /* 3 x 3: a pair of inputs, broadcast once a kernel row, serves its three columns. weights [ky][pair][kx][vector][8][2] */
@@ -111,7 +126,7 @@ LEPTON_KERNEL void add_pairs3(__m256i *sum, const map_t *x, const weight_t *weig
 LEPTON_KERNEL void conv3x3_tile(const map_t *x, const int row, const int block, const int c, const weight_t *weight,
                                 const int32_t *bias, const int bias_step, const float *m, map_t *y, const int y_block,
                                 const int mr, const int n, const int stride, const int ky0, const int ky1, const int first,
-                                const int valid, const int zy, const int lo, const int hi, const int wide) {
+                                const int valid, const lepton_finish finish) {
   const int pairs = (c + 1) / 2, vectors = (n + 7) / 8;
   __m256i sum[LEPTON_SUMS];
   start_tile(sum, bias, mr, vectors);
@@ -126,7 +141,7 @@ LEPTON_KERNEL void conv3x3_tile(const map_t *x, const int row, const int block, 
     add_pairs3(sum, from, weight, pairs % 8, mr, vectors, stride, first, valid);
     weight += pairs % 8 * 3 * vectors * 16;
   }
-  store_tile(y, sum, y_block, mr, vectors, m, lo, hi, wide);
+  store_tile(y, sum, y_block, mr, vectors, m, finish);
 }
 
 /* ---- depthwise convolutions ---- */
@@ -139,8 +154,7 @@ LEPTON_KERNEL void add_taps(__m256i *sum, const __m256i low, const __m256i high,
 
 /* One pixel: taps of a row by twos, weights [ky][ceil(kw / 2)][2][8][2]. column, row: between kernel columns, rows. */
 LEPTON_KERNEL void depthwise_tile(const map_t *x, const int column, const int row, const int kh, const int kw,
-                                  const weight_t *weight, const int32_t *bias, const float *m, map_t *y, const int zy,
-                                  const int lo, const int hi, const int wide) {
+                                  const weight_t *weight, const int32_t *bias, const float *m, map_t *y, const lepton_finish finish) {
   __m256i sum[2];
   start_tile(sum, bias, 1, 2);
   LEPTON_LOOP for (int ky = 0; ky < kh; ky++) {
@@ -152,15 +166,14 @@ LEPTON_KERNEL void depthwise_tile(const map_t *x, const int column, const int ro
     x += row;
     weight += (kw + 1) / 2 * 32;
   }
-  store_pixel(y, sum, 2, m, lo, hi, wide);
+  store_pixel(y, sum, 2, m, finish);
 }
 
 /* One row of mr pixels: neighbouring columns, interleaved once, serve the two outputs of one window each that begin
  * there and the two whose windows end there. weights [ky][4][2][8][2]: taps (0, 1), (2, -), (-, 0), (1, 2). */
 LEPTON_KERNEL void depthwise3x3_tile(const map_t *x, const int row, const weight_t *weight, const int32_t *bias,
                                      const int bias_step, const float *m, map_t *y, const int mr, const int stride, const int ky0,
-                                     const int ky1, const int first, const int valid, const int zy, const int lo,
-                                     const int hi, const int wide) {
+                                     const int ky1, const int first, const int valid, const lepton_finish finish) {
   __m256i sum[LEPTON_SUMS];
   LEPTON_UNROLL for (int p = 0; p < mr; p++) start_tile(sum + 2 * p, bias, 1, 2);
   LEPTON_LOOP for (int ky = ky0; ky < ky1; ky++) {
@@ -180,6 +193,6 @@ LEPTON_KERNEL void depthwise3x3_tile(const map_t *x, const int row, const weight
       if (stride == 1 && p >= 1 && p <= mr) add_taps(sum + 2 * (p - 1), low, high, by + 96);
     }
   }
-  LEPTON_UNROLL for (int p = 0; p < mr; p++) store_pixel(y + p * 16, sum + 2 * p, 2, m, lo, hi, wide);
+  LEPTON_UNROLL for (int p = 0; p < mr; p++) store_pixel(y + p * 16, sum + 2 * p, 2, m, finish);
 }
 #endif

@@ -2,7 +2,7 @@
  *
  * Feature maps are u8 (q + 128) in blocks of 16 channels, [block][pixel][16]; a vector of int32 accumulators is 16
  * output channels of one pixel. vpdpbusd multiplies 4 input channels, broadcast, by 4 x 16 weights. Biases hold
- * bias - (zx + 128) * sum of weights. zy, lo and hi are in u8 numbers. wide != 0: products may leave int32.
+ * bias - (zx + 128) * sum of weights. zy, lo and hi are in u8 numbers, as in finish.h.
  * Maps may be read 64 bytes before and after their ends; what is read there is masked or meets zero weights.
  */
 #ifndef LEPTON_AVX512VNNI_H
@@ -17,20 +17,6 @@ LEPTON_KERNEL __m512i broadcast4(const uint8_t *p) {
 }
 
 /* ---- from accumulators to bytes ---- */
-
-/* What becomes of a sum: u8 bytes, and where `adds` a residual of y's layout is added to them, as add_u8 does.
- * apart: bytes from y to the residual; by_sum, by_residual, shift, base: add_u8's ma, mb, shift and base. */
-typedef struct {
-  int zy, lo, hi, wide;
-  int adds;
-  intptr_t apart;
-  int base, by_sum, by_residual, shift, sum_zy, sum_lo, sum_hi;
-} lepton_finish;
-
-LEPTON_KERNEL lepton_finish plain_finish(const int zy, const int lo, const int hi, const int wide) {
-  const lepton_finish finish = {.zy = zy, .lo = lo, .hi = hi, .wide = wide};
-  return finish;
-}
 
 LEPTON_KERNEL __m512i requantise_lanes(const __m512i sum, const __m512 multiplier, const int wide) {
   __m512 product = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), multiplier);
@@ -47,16 +33,6 @@ LEPTON_KERNEL __m512i add_residual(const __m512i q, const uint8_t *residual, con
   __m512i sum = _mm512_add_epi32(_mm512_mullo_epi32(other, _mm512_set1_epi32(f.by_residual)), _mm512_set1_epi32(f.base));
   sum = _mm512_add_epi32(sum, _mm512_mullo_epi32(v, _mm512_set1_epi32(f.by_sum)));
   return _mm512_srai_epi32(sum, (unsigned)f.shift);
-}
-
-#define ADDITION_PARAMETERS \
-  const int base, const int by_sum, const int by_residual, const int shift, const int sum_zy, const int sum_lo, const int sum_hi
-#define ADDITION_ARGUMENTS base, by_sum, by_residual, shift, sum_zy, sum_lo, sum_hi
-
-LEPTON_KERNEL lepton_finish adding_finish(const uint8_t *y, const uint8_t *residual, const int zy, const int lo,
-                                          const int hi, const int wide, ADDITION_PARAMETERS) {
-  const lepton_finish finish = {zy, lo, hi, wide, 1, (intptr_t)residual - (intptr_t)y, ADDITION_ARGUMENTS};
-  return finish;
 }
 
 /* Up to 4 pixels of 16 channels, plus zy, saturated to u8 and clamped; n pixels are stored. */
@@ -91,7 +67,7 @@ LEPTON_KERNEL void requantise_pixels(uint8_t *y, const __m512i *sums, const int 
     __m512i q[4];
     LEPTON_UNROLL for (int k = 0; k < 4; k++) {
       q[k] = p + k < n ? requantise_lanes(sums[(p + k) * step], multiplier, f.wide) : _mm512_setzero_si512();
-      if (f.adds && p + k < n) q[k] = add_residual(q[k], (const uint8_t *)((intptr_t)y + f.apart) + (p + k) * 16, f);
+      if (f.adds && p + k < n) q[k] = add_residual(q[k], (const uint8_t *)residual_of(y + (p + k) * 16, f), f);
     }
     if (f.adds) {
       store_pixels(y + p * 16, q[0], q[1], q[2], q[3], n - p, f.sum_zy, f.sum_lo, f.sum_hi);

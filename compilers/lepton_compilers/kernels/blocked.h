@@ -1,13 +1,13 @@
 /* int8 kernels on feature maps blocked by 16 channels, one image a call, for every instruction set whose header gives
  *
- *   map_t, weight_t   elements of maps and weights: a map holds q, or q - zero point; bounds and zy count the same way
+ *   map_t, weight_t   elements of maps and weights: a map holds q, or q - zero point; bounds and zy (finish.h) count the same way
  *   LEPTON_UNIT       input channels that lie side by side in weights, [tap][channel / unit][output][unit]
  *   LEPTON_LANES      what a panel's output channels are rounded up to
  *   conv_tile, conv3x3_tile, depthwise_tile, depthwise3x3_tile
  *
  * Maps are [block][pixel][16] and may be read 64 bytes before and after their ends; what is read there, and in padding
  * channels, meets zero weights. A tile is mr neighbours of a row by a panel of nv blocks of output channels. Distances
- * are in elements. wide != 0: scaled sums may leave int32.
+ * are in elements.
  *
  * 3 x 3 tiles leave out what lies beside the map: kernel rows before ky0 and from ky1 on, columns before `first` and from
  * `valid` on, counted from the window of the tile's first pixel. Where a map holds q, what is left out is worth the zero
@@ -129,26 +129,25 @@ LEPTON_KERNEL void gather_windows(uint8_t *restrict x_, uint8_t *restrict y_, co
 LEPTON_KERNEL void conv_panel(const map_t *x, const int pixel, const int column, const int row, const int step,
                               const int block, const int kh, const int kw, const int c, const weight_t *weight,
                               const int32_t *bias, const float *m, map_t *y, const int oh, const int ow, const int mr,
-                              const int n, const int zy, const int lo, const int hi, const int wide) {
+                              const int n, const lepton_finish finish) {
   LEPTON_LOOP for (int oy = 0; oy < oh; oy++) {
     const map_t *from = x + (ptrdiff_t)oy * step;
     map_t *to = y + (ptrdiff_t)oy * ow * 16;
     LEPTON_LOOP for (int ox = 0; ox < ow / mr * mr; ox += mr)
       conv_tile(from + (ptrdiff_t)ox * pixel, pixel, column, row, block, kh, kw, c, weight, bias, m,
-                to + (ptrdiff_t)ox * 16, oh * ow * 16, mr, n, zy, lo, hi, wide);
+                to + (ptrdiff_t)ox * 16, oh * ow * 16, mr, n, finish);
     if (ow % mr) {
       const int ox = ow / mr * mr;
       conv_tile(from + (ptrdiff_t)ox * pixel, pixel, column, row, block, kh, kw, c, weight, bias, m,
-                to + (ptrdiff_t)ox * 16, oh * ow * 16, ow % mr, n, zy, lo, hi, wide);
+                to + (ptrdiff_t)ox * 16, oh * ow * 16, ow % mr, n, finish);
     }
   }
 }
 /* Any convolution whose windows lie inside x; 1 x 1 and dense too. c channels at every tap, 16 to a block. */
-LEPTON_KERNEL void conv_map(uint8_t *restrict x, uint8_t *restrict w_, uint8_t *restrict b_, uint8_t *restrict m_,
-                            uint8_t *restrict y_, const int pixel, const int column, const int row, const int step,
-                            const int block, const int kh, const int kw, const int c, const int oh, const int ow,
-                            const int o, const int mr, const int nv, const int zy, const int lo, const int hi,
-                            const int wide) {
+LEPTON_KERNEL void conv_panels(const uint8_t *x, const uint8_t *w_, const uint8_t *b_, const uint8_t *m_, uint8_t *y_,
+                               const int pixel, const int column, const int row, const int step, const int block,
+                               const int kh, const int kw, const int c, const int oh, const int ow, const int o,
+                               const int mr, const int nv, const lepton_finish finish) {
   const weight_t *weight = (const weight_t *)w_;
   const int32_t *bias = (const int32_t *)b_;
   const float *m = (const float *)m_;
@@ -156,18 +155,35 @@ LEPTON_KERNEL void conv_map(uint8_t *restrict x, uint8_t *restrict w_, uint8_t *
   const int n = nv * 16, whole = o / n * n;
   LEPTON_LOOP for (int v = 0; v < whole; v += n)
     conv_panel((const map_t *)x, pixel, column, row, step, block, kh, kw, c, weight + v / n * LEPTON_TAP(c, n) * kh * kw,
-               bias + v, m + v, y + (ptrdiff_t)v * oh * ow, oh, ow, mr, n, zy, lo, hi, wide);
+               bias + v, m + v, y + (ptrdiff_t)v * oh * ow, oh, ow, mr, n, finish);
   if (o > whole)
     conv_panel((const map_t *)x, pixel, column, row, step, block, kh, kw, c,
                weight + whole / n * LEPTON_TAP(c, n) * kh * kw, bias + whole, m + whole, y + (ptrdiff_t)whole * oh * ow,
-               oh, ow, mr, o - whole, zy, lo, hi, wide);
+               oh, ow, mr, o - whole, finish);
+}
+LEPTON_KERNEL void conv_map(uint8_t *restrict x, uint8_t *restrict w_, uint8_t *restrict b_, uint8_t *restrict m_,
+                            uint8_t *restrict y_, const int pixel, const int column, const int row, const int step,
+                            const int block, const int kh, const int kw, const int c, const int oh, const int ow,
+                            const int o, const int mr, const int nv, const int zy, const int lo, const int hi,
+                            const int wide) {
+  conv_panels(x, w_, b_, m_, y_, pixel, column, row, step, block, kh, kw, c, oh, ow, o, mr, nv,
+              plain_finish(zy, lo, hi, wide));
+}
+/* and a residual; the last seven arguments: those of the addition */
+LEPTON_KERNEL void conv_add_map(uint8_t *x, uint8_t *restrict w_, uint8_t *restrict b_, uint8_t *restrict m_,
+                                uint8_t *residual, uint8_t *y_, const int pixel, const int column, const int row,
+                                const int step, const int block, const int kh, const int kw, const int c, const int oh,
+                                const int ow, const int o, const int mr, const int nv, const int zy, const int lo,
+                                const int hi, const int wide, ADDITION_PARAMETERS) {
+  conv_panels(x, w_, b_, m_, y_, pixel, column, row, step, block, kh, kw, c, oh, ow, o, mr, nv,
+              adding_finish(y_, residual, zy, lo, hi, wide, ADDITION_ARGUMENTS));
 }
 
 /* top: rows of border above the map; likewise left. Windows may leave the map by one row or column on each side. */
 LEPTON_KERNEL void conv3x3_panel(const map_t *x, const weight_t *weight, const int32_t *bias, const int bias_step,
                                  const float *m, map_t *y, const int h, const int w, const int c, const int oh,
                                  const int ow, const int stride, const int top, const int left, const int mr,
-                                 const int n, const int zy, const int lo, const int hi, const int wide) {
+                                 const int n, const lepton_finish finish) {
   const int row = w * 16, block = h * w * 16, y_block = oh * ow * 16, everything = 1 << 20;
   const int tiles = (ow + mr - 1) / mr, last = (tiles - 1) * mr;
   LEPTON_LOOP for (int oy = 0; oy < oh; oy++) {
@@ -177,21 +193,19 @@ LEPTON_KERNEL void conv3x3_panel(const map_t *x, const weight_t *weight, const i
     const int32_t *start = bias + ((above < 0) + 2 * (above + 3 > h)) * 4 * bias_step;
     map_t *to = y + (ptrdiff_t)oy * ow * 16;
     if (tiles > 1)
-      conv3x3_tile(from, row, block, c, weight, start, bias_step, m, to, y_block, mr, n, stride, ky0, ky1, left, everything, zy, lo,
-                   hi, wide);
+      conv3x3_tile(from, row, block, c, weight, start, bias_step, m, to, y_block, mr, n, stride, ky0, ky1, left, everything, finish);
     LEPTON_LOOP for (int ox = mr; ox < last; ox += mr)
       conv3x3_tile(from + (ptrdiff_t)ox * stride * 16, row, block, c, weight, start, bias_step, m, to + (ptrdiff_t)ox * 16, y_block,
-                   mr, n, stride, ky0, ky1, 0, everything, zy, lo, hi, wide);
+                   mr, n, stride, ky0, ky1, 0, everything, finish);
     conv3x3_tile(from + (ptrdiff_t)last * stride * 16, row, block, c, weight, start, bias_step, m, to + (ptrdiff_t)last * 16,
-                 y_block, ow - last, n, stride, ky0, ky1, tiles > 1 ? 0 : left, w + left - last * stride, zy, lo, hi,
-                 wide);
+                 y_block, ow - last, n, stride, ky0, ky1, tiles > 1 ? 0 : left, w + left - last * stride, finish);
   }
 }
 /* 3 x 3 at stride 1 or 2 */
-LEPTON_KERNEL void conv3x3_map(uint8_t *restrict x, uint8_t *restrict w_, uint8_t *restrict b_, uint8_t *restrict m_,
-                               uint8_t *restrict y_, const int h, const int w, const int c, const int oh, const int ow,
-                               const int o, const int stride, const int top, const int left, const int bias_step,
-                               const int mr, const int nv, const int zy, const int lo, const int hi, const int wide) {
+LEPTON_KERNEL void conv3x3_panels(const uint8_t *x, const uint8_t *w_, const uint8_t *b_, const uint8_t *m_,
+                                  uint8_t *y_, const int h, const int w, const int c, const int oh, const int ow,
+                                  const int o, const int stride, const int top, const int left, const int bias_step,
+                                  const int mr, const int nv, const lepton_finish finish) {
   const weight_t *weight = (const weight_t *)w_;
   const int32_t *bias = (const int32_t *)b_;
   const float *m = (const float *)m_;
@@ -199,10 +213,25 @@ LEPTON_KERNEL void conv3x3_map(uint8_t *restrict x, uint8_t *restrict w_, uint8_
   const int n = nv * 16, whole = o / n * n;
   LEPTON_LOOP for (int v = 0; v < whole; v += n)
     conv3x3_panel((const map_t *)x, weight + v / n * LEPTON_TAP(c, n) * 9, bias + v, bias_step, m + v, y + (ptrdiff_t)v * oh * ow, h,
-                  w, c, oh, ow, stride, top, left, mr, n, zy, lo, hi, wide);
+                  w, c, oh, ow, stride, top, left, mr, n, finish);
   if (o > whole)
     conv3x3_panel((const map_t *)x, weight + whole / n * LEPTON_TAP(c, n) * 9, bias + whole, bias_step, m + whole,
-                  y + (ptrdiff_t)whole * oh * ow, h, w, c, oh, ow, stride, top, left, mr, o - whole, zy, lo, hi, wide);
+                  y + (ptrdiff_t)whole * oh * ow, h, w, c, oh, ow, stride, top, left, mr, o - whole, finish);
+}
+LEPTON_KERNEL void conv3x3_map(uint8_t *restrict x, uint8_t *restrict w_, uint8_t *restrict b_, uint8_t *restrict m_,
+                               uint8_t *restrict y_, const int h, const int w, const int c, const int oh, const int ow,
+                               const int o, const int stride, const int top, const int left, const int bias_step,
+                               const int mr, const int nv, const int zy, const int lo, const int hi, const int wide) {
+  conv3x3_panels(x, w_, b_, m_, y_, h, w, c, oh, ow, o, stride, top, left, bias_step, mr, nv,
+                 plain_finish(zy, lo, hi, wide));
+}
+LEPTON_KERNEL void conv3x3_add_map(uint8_t *x, uint8_t *restrict w_, uint8_t *restrict b_, uint8_t *restrict m_,
+                                   uint8_t *residual, uint8_t *y_, const int h, const int w, const int c, const int oh,
+                                   const int ow, const int o, const int stride, const int top, const int left,
+                                   const int bias_step, const int mr, const int nv, const int zy, const int lo,
+                                   const int hi, const int wide, ADDITION_PARAMETERS) {
+  conv3x3_panels(x, w_, b_, m_, y_, h, w, c, oh, ow, o, stride, top, left, bias_step, mr, nv,
+                 adding_finish(y_, residual, zy, lo, hi, wide, ADDITION_ARGUMENTS));
 }
 
 /* ---- depthwise ---- */
@@ -212,6 +241,7 @@ LEPTON_KERNEL void depthwise_map(uint8_t *restrict x_, uint8_t *restrict w_, uin
                                  uint8_t *restrict y_, const int h, const int w, const int c, const int oh, const int ow,
                                  const int kh, const int kw, const int sh, const int sw, const int dh, const int dw,
                                  const int taps, const int zy, const int lo, const int hi, const int wide) {
+  const lepton_finish finish = plain_finish(zy, lo, hi, wide);
   const map_t *x = (const map_t *)x_;
   map_t *y = (map_t *)y_;
   LEPTON_LOOP for (int b = 0; b < (c + 15) / 16; b++)
@@ -219,7 +249,7 @@ LEPTON_KERNEL void depthwise_map(uint8_t *restrict x_, uint8_t *restrict w_, uin
       LEPTON_LOOP for (int ox = 0; ox < ow; ox++)
         depthwise_tile(x + (((ptrdiff_t)b * h + oy * sh) * w + ox * sw) * 16, dw * 16, dh * w * 16, kh, kw,
                        (const weight_t *)w_ + (ptrdiff_t)b * taps, (const int32_t *)b_ + b * 16,
-                       (const float *)m_ + b * 16, y + (((ptrdiff_t)b * oh + oy) * ow + ox) * 16, zy, lo, hi, wide);
+                       (const float *)m_ + b * 16, y + (((ptrdiff_t)b * oh + oy) * ow + ox) * 16, finish);
 }
 
 /* 3 x 3 at stride 1 or 2 */
@@ -228,6 +258,7 @@ LEPTON_KERNEL void depthwise3x3_map(uint8_t *restrict x_, uint8_t *restrict w_, 
                                     const int oh, const int ow, const int stride, const int top, const int left,
                                     const int bias_step, const int mr, const int taps, const int zy, const int lo,
                                     const int hi, const int wide) {
+  const lepton_finish finish = plain_finish(zy, lo, hi, wide);
   const int tiles = (ow + mr - 1) / mr, last = (tiles - 1) * mr, row = w * 16, everything = 1 << 20;
   LEPTON_LOOP for (int b = 0; b < (c + 15) / 16; b++) {
     const weight_t *weight = (const weight_t *)w_ + (ptrdiff_t)b * taps;
@@ -241,12 +272,12 @@ LEPTON_KERNEL void depthwise3x3_map(uint8_t *restrict x_, uint8_t *restrict w_, 
       const int32_t *start = bias + ((above < 0) + 2 * (above + 3 > h)) * 4 * bias_step;
       map_t *to = (map_t *)y_ + ((ptrdiff_t)b * oh + oy) * ow * 16;
       if (tiles > 1)
-        depthwise3x3_tile(from, row, weight, start, bias_step, m, to, mr, stride, ky0, ky1, left, everything, zy, lo, hi, wide);
+        depthwise3x3_tile(from, row, weight, start, bias_step, m, to, mr, stride, ky0, ky1, left, everything, finish);
       LEPTON_LOOP for (int ox = mr; ox < last; ox += mr)
         depthwise3x3_tile(from + (ptrdiff_t)ox * stride * 16, row, weight, start, bias_step, m, to + (ptrdiff_t)ox * 16, mr, stride,
-                          ky0, ky1, 0, everything, zy, lo, hi, wide);
+                          ky0, ky1, 0, everything, finish);
       depthwise3x3_tile(from + (ptrdiff_t)last * stride * 16, row, weight, start, bias_step, m, to + (ptrdiff_t)last * 16, ow - last,
-                        stride, ky0, ky1, tiles > 1 ? 0 : left, w + left - last * stride, zy, lo, hi, wide);
+                        stride, ky0, ky1, tiles > 1 ? 0 : left, w + left - last * stride, finish);
     }
   }
 }

@@ -67,15 +67,14 @@ LEPTON_KERNEL const weight_t *add_tap(int32x4_t *sum, const map_t *x, const int 
   return weight + vectors * 64;
 }
 LEPTON_KERNEL void store_tile(map_t *y, const int32x4_t *sum, const int y_block, const int mr, const int vectors,
-                              const float *m, const int zy, const int lo, const int hi) {
+                              const float *m, const lepton_finish finish) {
   LEPTON_UNROLL for (int v = 0; v < vectors; v += 4)
     LEPTON_UNROLL for (int p = 0; p < mr; p++)
-      store_pixel(y + (ptrdiff_t)(v / 4) * y_block + p * 16, sum + p * vectors + v, vectors - v, m + 4 * v, zy, lo, hi);
+      store_pixel(y + (ptrdiff_t)(v / 4) * y_block + p * 16, sum + p * vectors + v, vectors - v, m + 4 * v, finish);
 }
 LEPTON_KERNEL void conv_tile(const map_t *x, const int pixel, const int column, const int row, const int block,
                              const int kh, const int kw, const int c, const weight_t *weight, const int32_t *bias,
-                             const float *m, map_t *y, const int y_block, const int mr, const int n, const int zy,
-                             const int lo, const int hi, const int wide) {
+                             const float *m, map_t *y, const int y_block, const int mr, const int n, const lepton_finish finish) {
   const int vectors = (n + 3) / 4;
   int32x4_t total[24];
   LEPTON_LOOP for (int v = 0; v < vectors; v++) {
@@ -88,13 +87,12 @@ LEPTON_KERNEL void conv_tile(const map_t *x, const int pixel, const int column, 
     const int32x4_t start = vld1q_s32(bias + 4 * v);
     LEPTON_UNROLL for (int p = 0; p < mr; p++) total[p * vectors + v] = vaddq_s32(four_sums(sum + 4 * p), start);
   }
-  store_tile(y, total, y_block, mr, vectors, m, zy, lo, hi);
+  store_tile(y, total, y_block, mr, vectors, m, finish);
 }
 LEPTON_KERNEL void conv3x3_tile(const map_t *x, const int row, const int block, const int c, const weight_t *weight,
                                 const int32_t *bias, const int bias_step, const float *m, map_t *y, const int y_block,
                                 const int mr, const int n, const int stride, const int ky0, const int ky1,
-                                const int first, const int valid, const int zy, const int lo, const int hi,
-                                const int wide) {
+                                const int first, const int valid, const lepton_finish finish) {
   const int vectors = (n + 3) / 4;
   int32x4_t total[24];
   weight += (ptrdiff_t)ky0 * 3 * ((c + 15) / 16) * vectors * 64;
@@ -113,14 +111,13 @@ LEPTON_KERNEL void conv3x3_tile(const map_t *x, const int row, const int block, 
       total[p * vectors + v] = vaddq_s32(four_sums(sum + 4 * p), start);
     }
   }
-  store_tile(y, total, y_block, mr, vectors, m, zy, lo, hi);
+  store_tile(y, total, y_block, mr, vectors, m, finish);
 }
 
 /* 3 x 3: taps by twos, across rows, so that nothing can be left out: borders are written out. weights [9][16] */
 LEPTON_KERNEL void depthwise3x3_tile(const map_t *x, const int row, const weight_t *weight, const int32_t *bias,
                                      const int bias_step, const float *m, map_t *y, const int mr, const int stride, const int ky0,
-                                     const int ky1, const int first, const int valid, const int zy, const int lo,
-                                     const int hi, const int wide) {
+                                     const int ky1, const int first, const int valid, const lepton_finish finish) {
   LEPTON_UNROLL for (int p = 0; p < mr; p++) {
     int32x4_t sum[4];
     LEPTON_UNROLL for (int v = 0; v < 4; v++) sum[v] = vld1q_s32(bias + 4 * v);
@@ -129,7 +126,7 @@ LEPTON_KERNEL void depthwise3x3_tile(const map_t *x, const int row, const weight
       const map_t *b = x + (ptrdiff_t)((tap + 1) / 3) * row + (p * stride + (tap + 1) % 3) * 16;
       add_taps(sum, a, weight + tap * 16, tap < 8 ? b : 0, weight + (tap + 1) * 16);
     }
-    store_pixel(y + p * 16, sum, 4, m, zy, lo, hi);
+    store_pixel(y + p * 16, sum, 4, m, finish);
   }
 }
 #endif

@@ -19,8 +19,7 @@ LEPTON_KERNEL void add_window_row(int32x4_t *sum, const int8x16_t *four, const w
 }
 LEPTON_KERNEL void depthwise3x3_tile(const map_t *x, const int row, const weight_t *weight, const int32_t *bias,
                                      const int bias_step, const float *m, map_t *y, const int mr, const int stride, const int ky0,
-                                     const int ky1, const int first, const int valid, const int zy, const int lo,
-                                     const int hi, const int wide) {
+                                     const int ky1, const int first, const int valid, const lepton_finish finish) {
   int32x4_t sum[24];
   LEPTON_UNROLL for (int p = 0; p < mr; p++) {
     const int32_t *from = bias_of(bias, bias_step, p * stride, first, valid);
@@ -47,6 +46,6 @@ LEPTON_KERNEL void depthwise3x3_tile(const map_t *x, const int row, const weight
     x += row;
     weight += 128;
   }
-  LEPTON_UNROLL for (int p = 0; p < mr; p++) store_pixel(y + p * 16, sum + 4 * p, 4, m, zy, lo, hi);
+  LEPTON_UNROLL for (int p = 0; p < mr; p++) store_pixel(y + p * 16, sum + 4 * p, 4, m, finish);
 }
 #endif

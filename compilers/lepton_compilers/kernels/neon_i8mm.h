@@ -76,20 +76,19 @@ LEPTON_KERNEL void start_matrices(int32x4_t *sum, const int32_t *bias, const int
   }
 }
 LEPTON_KERNEL void store_tile(map_t *y, const int32x4_t *sum, const int y_block, const int mr, const int vectors,
-                              const float *m, const int zy, const int lo, const int hi) {
+                              const float *m, const lepton_finish finish) {
   LEPTON_UNROLL for (int v = 0; v < vectors; v += 4)
     LEPTON_UNROLL for (int p = 0; p < mr; p++) {
       int32x4_t of[4];
       LEPTON_UNROLL for (int i = 0; i < 4 && v + i < vectors; i++) {
         of[i] = of_pixel(sum + p / 2 * 2 * vectors + 2 * (v + i), p, mr);
       }
-      store_pixel(y + (ptrdiff_t)(v / 4) * y_block + p * 16, of, vectors - v, m + 4 * v, zy, lo, hi);
+      store_pixel(y + (ptrdiff_t)(v / 4) * y_block + p * 16, of, vectors - v, m + 4 * v, finish);
     }
 }
 LEPTON_KERNEL void conv_tile(const map_t *x, const int pixel, const int column, const int row, const int block,
                              const int kh, const int kw, const int c, const weight_t *weight, const int32_t *bias,
-                             const float *m, map_t *y, const int y_block, const int mr, const int n, const int zy,
-                             const int lo, const int hi, const int wide) {
+                             const float *m, map_t *y, const int y_block, const int mr, const int n, const lepton_finish finish) {
   const int vectors = (n + 3) / 4, couples = 2 * vectors;
   int32x4_t sum[24];
   LEPTON_UNROLL for (int p = 0; p < mr; p += 2) start_matrices(sum + p / 2 * couples, bias, bias, mr, couples);
@@ -97,13 +96,12 @@ LEPTON_KERNEL void conv_tile(const map_t *x, const int pixel, const int column, 
     LEPTON_LOOP for (int kx = 0; kx < kw; kx++)
       weight =
           add_tap(sum, x + (ptrdiff_t)ky * row + (ptrdiff_t)kx * column, pixel, block, c, weight, mr, couples, 0, mr);
-  store_tile(y, sum, y_block, mr, vectors, m, zy, lo, hi);
+  store_tile(y, sum, y_block, mr, vectors, m, finish);
 }
 LEPTON_KERNEL void conv3x3_tile(const map_t *x, const int row, const int block, const int c, const weight_t *weight,
                                 const int32_t *bias, const int bias_step, const float *m, map_t *y, const int y_block,
                                 const int mr, const int n, const int stride, const int ky0, const int ky1,
-                                const int first, const int valid, const int zy, const int lo, const int hi,
-                                const int wide) {
+                                const int first, const int valid, const lepton_finish finish) {
   const int vectors = (n + 3) / 4, couples = 2 * vectors;
   int32x4_t sum[24];
   LEPTON_UNROLL for (int p = 0; p < mr; p += 2)
@@ -116,6 +114,6 @@ LEPTON_KERNEL void conv3x3_tile(const map_t *x, const int row, const int block, 
       const map_t *from = forgotten(x + (ptrdiff_t)ky * row + kx * 16);
       weight = add_tap(sum, from, stride * 16, block, c, weight, mr, couples, p0, p1);
     }
-  store_tile(y, sum, y_block, mr, vectors, m, zy, lo, hi);
+  store_tile(y, sum, y_block, mr, vectors, m, finish);
 }
 #endif

@@ -21,14 +21,29 @@ LEPTON_KERNEL int32x4_t scale_and_round(const int32x4_t sum, const float32x4_t m
   return vsubq_s32(vreinterpretq_s32_f32(vaddq_f32(limited, magic)), vreinterpretq_s32_f32(magic));
 #endif
 }
-/* A pixel of a block from up to four vectors of sums; channels beyond them become anything. */
-LEPTON_KERNEL void store_pixel(map_t *y, const int32x4_t *sum, const int vectors, const float *m, const int zy,
-                               const int lo, const int hi) {
-  int16x4_t q[4];
+/* The residual's 16 channels and q, before its zero point, by their multipliers; sums before sum_zy. */
+LEPTON_KERNEL void add_residual(int32x4_t *q, const int8x16_t residual, const lepton_finish f) {
+  const int16x8_t low = vmovl_s8(vget_low_s8(residual)), high = vmovl_s8(vget_high_s8(residual));
+  const int32x4_t other[4] = {vmovl_s16(vget_low_s16(low)), vmovl_s16(vget_high_s16(low)),
+                              vmovl_s16(vget_low_s16(high)), vmovl_s16(vget_high_s16(high))};
+  const int32x4_t base = vdupq_n_s32((int32_t)((uint32_t)f.base + (uint32_t)f.zy * (uint32_t)f.by_sum));
   LEPTON_UNROLL for (int v = 0; v < 4; v++) {
-    q[v] = v < vectors ? vqmovn_s32(scale_and_round(sum[v], vld1q_f32(m + 4 * v))) : q[0];
+    const int32x4_t held = vminq_s32(vmaxq_s32(q[v], vdupq_n_s32(f.lo - f.zy)), vdupq_n_s32(f.hi - f.zy));
+    const int32x4_t sum = vmlaq_n_s32(vmlaq_n_s32(base, held, f.by_sum), other[v], f.by_residual);
+    q[v] = vshlq_s32(sum, vdupq_n_s32(-f.shift));
   }
-  int16x8_t first = vcombine_s16(q[0], q[1]), second = vcombine_s16(q[2], q[3]);
+}
+/* A pixel of a block from up to four vectors of sums; channels beyond them become anything. */
+LEPTON_KERNEL void store_pixel(map_t *y, const int32x4_t *sum, const int vectors, const float *m, const lepton_finish finish) {
+  int32x4_t q[4];
+  LEPTON_UNROLL for (int v = 0; v < 4; v++) {
+    q[v] = v < vectors ? scale_and_round(sum[v], vld1q_f32(m + 4 * v)) : q[0];
+  }
+  if (finish.adds) add_residual(q, vld1q_s8(residual_of(y, finish)), finish);
+  const int zy = finish.adds ? finish.sum_zy : finish.zy, lo = finish.adds ? finish.sum_lo : finish.lo;
+  const int hi = finish.adds ? finish.sum_hi : finish.hi;
+  int16x8_t first = vcombine_s16(vqmovn_s32(q[0]), vqmovn_s32(q[1]));
+  int16x8_t second = vcombine_s16(vqmovn_s32(q[2]), vqmovn_s32(q[3]));
   if (zy) {
     first = vqaddq_s16(first, vdupq_n_s16((int16_t)zy));
     second = vqaddq_s16(second, vdupq_n_s16((int16_t)zy));
@@ -77,8 +92,7 @@ LEPTON_KERNEL void add_taps(int32x4_t *sum, const map_t *x0, const weight_t *w0,
 }
 /* One pixel: weights [kh * kw][16]. column, row: distances between kernel columns and rows. */
 LEPTON_KERNEL void depthwise_tile(const map_t *x, const int column, const int row, const int kh, const int kw,
-                                  const weight_t *weight, const int32_t *bias, const float *m, map_t *y, const int zy,
-                                  const int lo, const int hi, const int wide) {
+                                  const weight_t *weight, const int32_t *bias, const float *m, map_t *y, const lepton_finish finish) {
   int32x4_t sum[4];
   LEPTON_UNROLL for (int v = 0; v < 4; v++) sum[v] = vld1q_s32(bias + 4 * v);
   LEPTON_LOOP for (int ky = 0; ky < kh; ky++) {
@@ -88,6 +102,6 @@ LEPTON_KERNEL void depthwise_tile(const map_t *x, const int column, const int ro
     x += row;
     weight += kw * 16;
   }
-  store_pixel(y, sum, 4, m, zy, lo, hi);
+  store_pixel(y, sum, 4, m, finish);
 }
 #endif

@@ -14,6 +14,7 @@ typedef int16_t weight_t;
 
 typedef int16_t short_lanes __attribute__((vector_size(32), aligned(2)));
 typedef int32_t sum_lanes __attribute__((vector_size(64), aligned(4)));
+typedef uint32_t wrapped_lanes __attribute__((vector_size(64), aligned(4)));
 typedef float scale_lanes __attribute__((vector_size(64), aligned(4)));
 
 LEPTON_KERNEL sum_lanes sums_from(const int32_t *bias) { return *(const sum_lanes *)bias; }
@@ -34,12 +35,22 @@ LEPTON_KERNEL scale_lanes limited(const scale_lanes v, const float most) {
                        ((sum_lanes)((scale_lanes){0} + most) & above));
 #endif
 }
-LEPTON_KERNEL void store_pixel(map_t *y, const sum_lanes sum, const float *m, const int lo, const int hi) {
+LEPTON_KERNEL sum_lanes held_between(const sum_lanes v, const int lo, const int hi) {
+  return LEPTON_LANES_MIN(LEPTON_LANES_MAX(v, (sum_lanes){0} + lo), (sum_lanes){0} + hi);
+}
+LEPTON_KERNEL void store_pixel(map_t *y, const sum_lanes sum, const float *m, const lepton_finish finish) {
   scale_lanes product = __builtin_convertvector(sum, scale_lanes) * *(const scale_lanes *)m;
   /* Beyond the bounds any number does, but adding 1.5 * 2^23, which rounds half to even, needs a small one. */
   product = limited(product, 1048576.0f);
   sum_lanes q = (sum_lanes)(product + 12582912.0f) - bits_of_float(12582912.0f);
-  q = LEPTON_LANES_MIN(LEPTON_LANES_MAX(q, (sum_lanes){0} + lo), (sum_lanes){0} + hi);
+  q = held_between(q, finish.lo, finish.hi);
+  if (finish.adds) {
+    const sum_lanes residual = __builtin_convertvector(*(const short_lanes *)residual_of(y, finish), sum_lanes);
+    /* Padding channels may hold anything: their sums wrap. */
+    const wrapped_lanes sum = (wrapped_lanes)q * (uint32_t)finish.by_sum +
+                              (wrapped_lanes)residual * (uint32_t)finish.by_residual + (uint32_t)finish.base;
+    q = held_between((sum_lanes)sum >> finish.shift, finish.sum_lo, finish.sum_hi);
+  }
   *(short_lanes *)y = __builtin_convertvector(q, short_lanes);
 }
 
@@ -60,28 +71,26 @@ LEPTON_KERNEL const weight_t *add_tap(sum_lanes *sum, const map_t *x, const int 
   return weight;
 }
 LEPTON_KERNEL void store_tile(map_t *y, const sum_lanes *sum, const int y_block, const int mr, const int nv,
-                              const float *m, const int lo, const int hi) {
+                              const float *m, const lepton_finish finish) {
   LEPTON_UNROLL for (int v = 0; v < nv; v++)
     LEPTON_UNROLL for (int p = 0; p < mr; p++)
-      store_pixel(y + (ptrdiff_t)v * y_block + p * 16, sum[p * nv + v], m + 16 * v, lo, hi);
+      store_pixel(y + (ptrdiff_t)v * y_block + p * 16, sum[p * nv + v], m + 16 * v, finish);
 }
 LEPTON_KERNEL void conv_tile(const map_t *x, const int pixel, const int column, const int row, const int block,
                              const int kh, const int kw, const int c, const weight_t *weight, const int32_t *bias,
-                             const float *m, map_t *y, const int y_block, const int mr, const int n, const int zy,
-                             const int lo, const int hi, const int wide) {
+                             const float *m, map_t *y, const int y_block, const int mr, const int n, const lepton_finish finish) {
   const int nv = (n + 15) / 16;
   sum_lanes sum[6];
   LEPTON_UNROLL for (int i = 0; i < mr * nv; i++) sum[i] = sums_from(bias + i % nv * 16);
   LEPTON_LOOP for (int ky = 0; ky < kh; ky++)
     LEPTON_LOOP for (int kx = 0; kx < kw; kx++)
       weight = add_tap(sum, x + (ptrdiff_t)ky * row + (ptrdiff_t)kx * column, pixel, block, c, weight, nv, 0, mr);
-  store_tile(y, sum, y_block, mr, nv, m, lo, hi);
+  store_tile(y, sum, y_block, mr, nv, m, finish);
 }
 LEPTON_KERNEL void conv3x3_tile(const map_t *x, const int row, const int block, const int c, const weight_t *weight,
                                 const int32_t *bias, const int bias_step, const float *m, map_t *y, const int y_block,
                                 const int mr, const int n, const int stride, const int ky0, const int ky1,
-                                const int first, const int valid, const int zy, const int lo, const int hi,
-                                const int wide) {
+                                const int first, const int valid, const lepton_finish finish) {
   const int nv = (n + 15) / 16;
   sum_lanes sum[6];
   LEPTON_UNROLL for (int i = 0; i < mr * nv; i++) sum[i] = sums_from(bias + i % nv * 16);
@@ -91,24 +100,22 @@ LEPTON_KERNEL void conv3x3_tile(const map_t *x, const int row, const int block, 
       const int p0 = kx < first, p1 = (mr - 1) * stride + kx < valid ? mr : mr - 1;
       weight = add_tap(sum, x + (ptrdiff_t)ky * row + kx * 16, stride * 16, block, c, weight, nv, p0, p1);
     }
-  store_tile(y, sum, y_block, mr, nv, m, lo, hi);
+  store_tile(y, sum, y_block, mr, nv, m, finish);
 }
 
 /* ---- depthwise: weights [kh * kw][16] ---- */
 
 LEPTON_KERNEL void depthwise_tile(const map_t *x, const int column, const int row, const int kh, const int kw,
-                                  const weight_t *weight, const int32_t *bias, const float *m, map_t *y, const int zy,
-                                  const int lo, const int hi, const int wide) {
+                                  const weight_t *weight, const int32_t *bias, const float *m, map_t *y, const lepton_finish finish) {
   sum_lanes sum = sums_from(bias);
   LEPTON_LOOP for (int ky = 0; ky < kh; ky++)
     LEPTON_UNROLL for (int kx = 0; kx < kw; kx++)
       sum = add_by_channel(sum, x + (ptrdiff_t)ky * row + (ptrdiff_t)kx * column, weight + (ky * kw + kx) * 16);
-  store_pixel(y, sum, m, lo, hi);
+  store_pixel(y, sum, m, finish);
 }
 LEPTON_KERNEL void depthwise3x3_tile(const map_t *x, const int row, const weight_t *weight, const int32_t *bias,
                                      const int bias_step, const float *m, map_t *y, const int mr, const int stride,
-                                     const int ky0, const int ky1, const int first, const int valid, const int zy,
-                                     const int lo, const int hi, const int wide) {
+                                     const int ky0, const int ky1, const int first, const int valid, const lepton_finish finish) {
   sum_lanes sum[4];
   LEPTON_UNROLL for (int p = 0; p < mr; p++) sum[p] = sums_from(bias);
   LEPTON_LOOP for (int ky = ky0; ky < ky1; ky++)
@@ -118,6 +125,6 @@ LEPTON_KERNEL void depthwise3x3_tile(const map_t *x, const int row, const weight
         if (column < first || column >= valid) continue;
         sum[p] = add_by_channel(sum[p], x + (ptrdiff_t)ky * row + column * 16, weight + (ky * 3 + kx) * 16);
       }
-  LEPTON_UNROLL for (int p = 0; p < mr; p++) store_pixel(y + p * 16, sum[p], m, lo, hi);
+  LEPTON_UNROLL for (int p = 0; p < mr; p++) store_pixel(y + p * 16, sum[p], m, finish);
 }
 #endif

@@ -13,6 +13,7 @@ from lepton_sdk.program.operations import Add, Conv2d
 from lepton_sdk.program.tensors import constant
 from lepton_targets import get_target
 from lepton_targets.host import runs_here
+from support.emulated import Emulated
 from support.fused_cases import residual_cases, wide_convolution_cases, wide_group_cases
 from support.native import Native
 from support.programs import Case, program_of, together
@@ -28,19 +29,31 @@ SLOW = settings(
 Q = Quantization((0.5,), -128)
 
 
-@pytest.fixture(params=("x86-64-avx512vnni", "x86-64-avx512vbmi"))
+WIDE_VECTORS = ("x86-64-avx512vnni", "x86-64-avx512vbmi")
+EMULATED = ("aarch64", "cortex-a76", "neoverse-v1", "armv7", "riscv64-v")
+
+
+@pytest.fixture(params=WIDE_VECTORS)
 def target(request: pytest.FixtureRequest) -> str:
-    if not runs_here(get_target(str(request.param))):
-        pytest.skip(f"this machine does not execute {request.param}")
     return str(request.param)
+
+
+def machine_code(program: Program, target: str) -> Native | Emulated:
+    row = get_target(target)
+    if target in EMULATED:
+        return Emulated(program, cpu.lower(program, row), row)
+    if not runs_here(row):
+        pytest.skip(f"this machine does not execute {target}")
+    return Native(program, cpu.lower(program, row))
 
 
 def outputs(cases: list[Case], target: str) -> list[list[np.ndarray]]:
     program = together(cases)
-    native = Native(program, cpu.lower(program, get_target(target)))
-    return [native.run(case.inputs, f"case{index}") for index, case in enumerate(cases)]
+    code = machine_code(program, target)
+    return [code.run(case.inputs, f"case{index}") for index, case in enumerate(cases)]
 
 
+@pytest.mark.parametrize("target", [*WIDE_VECTORS, "x86-64-avx2", *EMULATED])
 def test_int8_residual_sums_are_the_bytes_of_the_reference(target: str) -> None:
     @SLOW
     @given(st.lists(residual_cases(), min_size=20, max_size=20))
@@ -87,25 +100,28 @@ def block(padding: Padding, *operations: Add) -> Program:
     return program_of([*maps, *constants], [conv, *operations])
 
 
+@pytest.mark.parametrize("target", [*WIDE_VECTORS, "x86-64-avx2", *EMULATED])
 @pytest.mark.parametrize("operands", [("a", "x"), ("x", "a")])
 def test_the_residual_may_be_what_the_convolution_reads(operands: tuple[str, str], target: str) -> None:
     program = block(Padding(1, 1, 1, 1), Add(*operands, "y"))
     x = np.random.default_rng(1).integers(-128, 128, (1, 6, 6, 16)).astype(np.int8)
     (expected,) = reference.run(program, [x])
-    np.testing.assert_array_equal(
-        Native(program, cpu.lower(program, get_target(target))).run([x])[0], expected
-    )
+    np.testing.assert_array_equal(machine_code(program, target).run([x])[0], expected)
 
 
-def kernels(program: Program) -> list[str]:
-    return [call.kernel for call in cpu.plan(program, get_target("x86-64-avx512vnni")).calls]
+def kernels(program: Program, target: str) -> list[str]:
+    return [call.kernel for call in cpu.plan(program, get_target(target)).calls]
 
 
-def test_a_residual_is_added_before_the_sum_is_stored() -> None:
+@pytest.mark.parametrize(
+    ("target", "ending"), [("x86-64-avx512vnni", "u8"), ("x86-64-avx2", "map"), ("neoverse-v1", "map")]
+)
+def test_a_residual_is_added_before_the_sum_is_stored(target: str, ending: str) -> None:
     same = Padding(1, 1, 1, 1)
-    assert kernels(block(same, Add("a", "x", "y"))) == ["pack_u8", "conv3x3_add_u8", "unpack_u8"]
+    expected = [f"pack_{ending}", f"conv3x3_add_{ending}", f"unpack_{ending}"]
+    assert kernels(block(same, Add("a", "x", "y")), target) == expected
     twice = block(same, Add("a", "x", "y"), Add("a", "y", "z"))
-    assert "conv3x3_u8" in kernels(twice), "a is read twice and must be stored"
+    assert f"conv3x3_{ending}" in kernels(twice, target), "a is read twice and must be stored"
 
 
 def test_a_target_without_such_a_kernel_runs_both_in_turn() -> None:

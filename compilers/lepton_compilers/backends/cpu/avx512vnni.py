@@ -5,15 +5,14 @@ What has no row here runs in its portable form; the draft converts between the l
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import numpy.typing as npt
 
 from lepton_compilers.backends.answers import Answer, No
 from lepton_compilers.backends.cpu.draft import Draft
-from lepton_compilers.backends.cpu.fused import ConvAdd
+from lepton_compilers.backends.cpu.fused import ConvAdd, convolution
 from lepton_compilers.backends.cpu.int8_forms import (
+    adding,
     depthwise,
     depthwise3x3,
     few_channels,
@@ -58,19 +57,6 @@ from lepton_sdk.program.operations import (
 HEADER = "avx512vnni.h"
 
 Int8Array = npt.NDArray[np.int8]
-
-
-# What is accepted
-
-
-def _adding(accepts: Callable[[Conv2d, Tensors], Answer]) -> Callable[[ConvAdd, Tensors], Answer]:
-    """A row for the convolution that may add a residual as well."""
-
-    def both(op: ConvAdd, t: Tensors) -> Answer:
-        answer = int8_add(op.add, t)
-        return answer if isinstance(answer, No) else accepts(op.conv, t)
-
-    return both
 
 
 # What is emitted
@@ -161,7 +147,7 @@ def _convolve(
     literals: tuple[int, ...],
 ) -> None:
     """Call `kernel`, an image at a time; of a ConvAdd the one that adds, over a residual that dies."""
-    conv = op.conv if isinstance(op, ConvAdd) else op
+    conv = convolution(op)
     weights, (bias, multiplier) = draft.constant(columns), _sums(conv, draft)
     images = draft.tensors[op.y].shape[0]
     arguments, literals = (source, weights, bias, multiplier), (*literals, *_result(conv, draft))
@@ -180,7 +166,7 @@ def _convolve(
 
 def emit_few_channels(op: Conv2d | ConvAdd, draft: Draft) -> None:
     """Rows of a few channels, bordered, as bytes; a kernel row is one run of them."""
-    conv = op.conv if isinstance(op, ConvAdd) else op
+    conv = convolution(op)
     images, h, w, c = draft.tensors[conv.x].shape
     _, oh, ow, o = draft.tensors[conv.y].shape
     weight, p = _weight(conv, draft), conv.padding
@@ -200,7 +186,7 @@ def emit_few_channels(op: Conv2d | ConvAdd, draft: Draft) -> None:
 
 def emit_pointwise(op: Conv2d | ConvAdd, draft: Draft) -> None:
     """1 × 1: pixels in one row."""
-    conv = op.conv if isinstance(op, ConvAdd) else op
+    conv = convolution(op)
     x = draft.read_blocked(conv.x)
     o = draft.tensors[conv.y].shape[3]
     mr, nv = pointwise_tile(x.pixels, blocks(o))
@@ -211,7 +197,7 @@ def emit_pointwise(op: Conv2d | ConvAdd, draft: Draft) -> None:
 
 def emit_conv3x3(op: Conv2d | ConvAdd, draft: Draft) -> None:
     """3 × 3: each input loaded once a kernel row for its three columns."""
-    conv = op.conv if isinstance(op, ConvAdd) else op
+    conv = convolution(op)
     x, h, w, padding = _around(conv, draft)
     _, oh, ow, o = draft.tensors[conv.y].shape
     mr, nv = spatial_tile(ow, blocks(o), taps=3)
@@ -222,7 +208,7 @@ def emit_conv3x3(op: Conv2d | ConvAdd, draft: Draft) -> None:
 
 def emit_conv2d(op: Conv2d | ConvAdd, draft: Draft) -> None:
     """Any kernel, stride and dilation, on a map with its border written out."""
-    conv = op.conv if isinstance(op, ConvAdd) else op
+    conv = convolution(op)
     x, h, w = _bordered(conv, draft)
     weight = _weight(conv, draft)
     o, kh, kw, c = weight.shape
@@ -332,7 +318,7 @@ _CONVOLUTIONS = (
 
 LOWERINGS: Rows = {
     Conv2d: tuple(Lowering(accepts, emit, HEADER) for accepts, emit in _CONVOLUTIONS),
-    ConvAdd: tuple(Lowering(_adding(accepts), emit, HEADER) for accepts, emit in _CONVOLUTIONS),
+    ConvAdd: tuple(Lowering(adding(accepts), emit, HEADER) for accepts, emit in _CONVOLUTIONS),
     DepthwiseConv2d: (
         Lowering(depthwise3x3, emit_depthwise3x3, HEADER),
         Lowering(depthwise, emit_depthwise, HEADER),

@@ -14,7 +14,9 @@ import numpy.typing as npt
 
 from lepton_compilers.backends.answers import Answer, No, when
 from lepton_compilers.backends.cpu.draft import Draft
+from lepton_compilers.backends.cpu.fused import ConvAdd, convolution
 from lepton_compilers.backends.cpu.int8_forms import (
+    adding,
     depthwise,
     depthwise3x3,
     few_channels,
@@ -116,6 +118,14 @@ class BlockedKernels:
         """zy, lo, hi, wide."""
         return (*self.bounds(op, draft), int(leaves_int32(op, draft.tensors)))
 
+    def addition(self, op: Add, first: str, draft: Draft) -> tuple[int, ...]:
+        """base, multipliers of operand `first` and of the other one, shift, zy, lo, hi."""
+        t = draft.tensors
+        ma, mb, shift = add_constants(op, t)
+        base = (1 << (shift - 1)) - self.zero(t[op.a].zero_point) * ma - self.zero(t[op.b].zero_point) * mb
+        factors = (ma, mb) if op.a == first else (mb, ma)
+        return (base, *factors, shift, *self.bounds(op, draft))
+
     # Constants
 
     def starts(self, op: Products, draft: Draft, variants: bool = False) -> tuple[Place, Place, int]:
@@ -182,45 +192,57 @@ class BlockedKernels:
     def products(
         self,
         kernel: str,
-        op: Products,
+        op: Products | ConvAdd,
         draft: Draft,
         source: Place,
         weight: npt.NDArray[np.generic],
         *literals: int,
     ) -> None:
         """One call an image."""
-        self.started(kernel, op, draft, source, weight, self.starts(op, draft)[:2], *literals)
+        starts = self.starts(op.conv if isinstance(op, ConvAdd) else op, draft)[:2]
+        self.started(kernel, op, draft, source, weight, starts, *literals)
 
     def started(
         self,
         kernel: str,
-        op: Products,
+        op: Products | ConvAdd,
         draft: Draft,
         source: Place,
         weight: npt.NDArray[np.generic],
         starts: tuple[Place, Place],
         *literals: int,
     ) -> None:
-        """One call an image, with starts and multipliers."""
-        columns, y = draft.constant(weight), draft.write_blocked(op.y)
-        target = y.place.stepping(y.image_bytes)
-        literals = (*literals, *self.result(op, draft))
-        draft.call(kernel, source, columns, *starts, target, *literals, times=y.images)
+        """One call an image, with starts and multipliers; of a ConvAdd the one that adds, over a residual
+        that dies."""
+        arguments = (source, draft.constant(weight), *starts)
+        if not isinstance(op, ConvAdd):
+            y = draft.write_blocked(op.y)
+            literals = (*literals, *self.result(op, draft))
+            draft.call(kernel, *arguments, y.place.stepping(y.image_bytes), *literals, times=y.images)
+            return
+        residual = draft.read_blocked(op.residual)
+        # The kernel reads x around what it has written already: only another tensor may be overwritten.
+        over = None if op.residual == op.conv.x else draft.overwritable(op.residual)
+        y = draft.write_blocked(op.y, over=over)
+        places = (residual.place.stepping(y.image_bytes), y.place.stepping(y.image_bytes))
+        literals = (*literals, *self.result(op.conv, draft), *self.addition(op.add, op.conv.y, draft))
+        draft.call(kernel.replace("_map", "_add_map"), *arguments, *places, *literals, times=y.images)
 
-    def emit_few_channels(self, op: Conv2d, draft: Draft) -> None:
+    def emit_few_channels(self, op: Conv2d | ConvAdd, draft: Draft) -> None:
         """Rows of a few channels, bordered; a kernel row is one run of them."""
-        images, h, w, c = draft.tensors[op.x].shape
-        _, oh, ow, o = draft.tensors[op.y].shape
-        p, zero = op.padding, draft.tensors[op.x].zero_point
-        _, kh, kw, _ = draft.tensors[op.weight].shape
+        conv = convolution(op)
+        images, h, w, c = draft.tensors[conv.x].shape
+        _, oh, ow, o = draft.tensors[conv.y].shape
+        p, zero = conv.padding, draft.tensors[conv.x].zero_point
+        _, kh, kw, _ = draft.tensors[conv.weight].shape
         wide = (p.left + w + p.right) * c
         image = (h + p.top + p.bottom) * wide * self.elements.element_bytes
         rows = draft.scratch(image * images)
         border = (h, w * c, p.top, p.bottom, p.left * c, p.right * c, self.zero(zero), self.offset(zero))
-        source = draft.read(op.x).stepping(h * w * c)
+        source = draft.read(conv.x).stepping(h * w * c)
         draft.call("pad_rows", source, rows.stepping(image), *border, times=images)
-        steps = (op.stride[1] * c, op.dilation[0] * wide, op.stride[0] * wide)
-        weight, run = _weight(op, draft), kw * c
+        steps = (conv.stride[1] * c, conv.dilation[0] * wide, conv.stride[0] * wide)
+        weight, run = _weight(conv, draft), kw * c
         each = -(-kh * run // LANES) * LANES
         if -(-kh * run // self.unit) < kh * -(-run // self.unit):
             size = each * self.elements.element_bytes
@@ -239,42 +261,45 @@ class BlockedKernels:
         literals = (steps[0], 0, *steps[1:], LANES, kh, 1, run, oh, ow, o, mr, nv)
         self.products("conv_map", op, draft, rows.stepping(image), columns, *literals)
 
-    def emit_pointwise(self, op: Conv2d, draft: Draft) -> None:
+    def emit_pointwise(self, op: Conv2d | ConvAdd, draft: Draft) -> None:
         """1 × 1: pixels in one row."""
-        x, o = draft.read_blocked(op.x), draft.tensors[op.y].shape[3]
+        conv = convolution(op)
+        x, o = draft.read_blocked(conv.x), draft.tensors[conv.y].shape[3]
         mr, nv = self.tile(x.pixels, o)
-        columns = self.panels(_weight(op, draft).reshape(o, 1, x.channels, 1), nv)
+        columns = self.panels(_weight(conv, draft).reshape(o, 1, x.channels, 1), nv)
         steps = (LANES, 0, 0, 0, x.pixels * LANES)
         literals = (*steps, 1, 1, x.channels, 1, x.pixels, o, mr, nv)
         self.products("conv_map", op, draft, x.place.stepping(x.image_bytes), columns, *literals)
 
-    def emit_conv3x3(self, op: Conv2d, draft: Draft) -> None:
+    def emit_conv3x3(self, op: Conv2d | ConvAdd, draft: Draft) -> None:
         """3 × 3: each input serves the three columns of a kernel row."""
-        x, h, w, padding = self.around(op, draft)
-        _, oh, ow, o = draft.tensors[op.y].shape
+        conv = convolution(op)
+        x, h, w, padding = self.around(conv, draft)
+        _, oh, ow, o = draft.tensors[conv.y].shape
         mr, nv = self.tile(ow, o)
-        weight = _weight(op, draft)
+        weight = _weight(conv, draft)
         by_tap = weight.transpose(0, 1, 3, 2) if self.columns_inside else weight.reshape(o, 9, -1, 1)
-        *starts, step = self.starts(op, draft, variants=bool(padding))
-        shape = (h, w, x.channels, oh, ow, o, op.stride[0], padding.top, padding.left, step, mr, nv)
+        *starts, step = self.starts(conv, draft, variants=bool(padding))
+        shape = (h, w, x.channels, oh, ow, o, conv.stride[0], padding.top, padding.left, step, mr, nv)
         source = x.place.stepping(x.image_bytes)
         self.started(
             "conv3x3_map", op, draft, source, self.panels(by_tap, nv), (starts[0], starts[1]), *shape
         )
 
-    def emit_conv2d(self, op: Conv2d, draft: Draft) -> None:
+    def emit_conv2d(self, op: Conv2d | ConvAdd, draft: Draft) -> None:
         """Any kernel, stride and dilation, on a map with its border written out."""
-        x, h, w = self.bordered(op, draft)
-        o, kh, kw, c = draft.tensors[op.weight].shape
-        _, oh, ow, _ = draft.tensors[op.y].shape
+        conv = convolution(op)
+        x, h, w = self.bordered(conv, draft)
+        o, kh, kw, c = draft.tensors[conv.weight].shape
+        _, oh, ow, _ = draft.tensors[conv.y].shape
         mr, nv = self.tile(ow, o)
-        columns = self.panels(_weight(op, draft).reshape(o, kh * kw, c, 1), nv)
+        columns = self.panels(_weight(conv, draft).reshape(o, kh * kw, c, 1), nv)
         row = w * LANES
         steps = (
-            op.stride[1] * LANES,
-            op.dilation[1] * LANES,
-            op.dilation[0] * row,
-            op.stride[0] * row,
+            conv.stride[1] * LANES,
+            conv.dilation[1] * LANES,
+            conv.dilation[0] * row,
+            conv.stride[0] * row,
             h * row,
         )
         literals = (*steps, kh, kw, c, oh, ow, o, mr, nv)
@@ -312,13 +337,9 @@ class BlockedKernels:
 
     def emit_add(self, op: Add, draft: Draft) -> None:
         """All channels alike, padding included."""
-        t = draft.tensors
         a, b = draft.read_blocked(op.a), draft.read_blocked(op.b)
-        ma, mb, shift = add_constants(op, t)
-        base = (1 << (shift - 1)) - self.zero(t[op.a].zero_point) * ma - self.zero(t[op.b].zero_point) * mb
         y = draft.write_blocked(op.y, over=draft.overwritable(op.a))
-        elements = y.nbytes // y.element_bytes
-        literals = (elements, base, ma, mb, shift, *self.bounds(op, draft))
+        literals = (y.nbytes // y.element_bytes, *self.addition(op, op.a, draft))
         draft.call("add_map", a.place, b.place, y.place, *literals)
 
     def emit_average_pool(self, op: AveragePool2d, draft: Draft) -> None:
@@ -360,13 +381,15 @@ class BlockedKernels:
         def row(accepts: Callable[..., Answer], emit: Callable[..., None]) -> Lowering:
             return Lowering(accepts, emit, self.header)
 
+        convolutions = (
+            (few_channels, self.emit_few_channels),
+            (pointwise, self.emit_pointwise),
+            (three_by_three, self.emit_conv3x3),
+            (int8_products, self.emit_conv2d),
+        )
         return {
-            Conv2d: (
-                row(few_channels, self.emit_few_channels),
-                row(pointwise, self.emit_pointwise),
-                row(three_by_three, self.emit_conv3x3),
-                row(int8_products, self.emit_conv2d),
-            ),
+            Conv2d: tuple(row(accepts, emit) for accepts, emit in convolutions),
+            ConvAdd: tuple(row(adding(accepts), emit) for accepts, emit in convolutions),
             DepthwiseConv2d: (
                 row(depthwise3x3, self.emit_depthwise3x3),
                 row(depthwise, self.emit_depthwise),

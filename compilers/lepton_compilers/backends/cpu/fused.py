@@ -43,6 +43,11 @@ class ConvAdd(Operation):
         return self.conv.macs(t)
 
 
+def convolution(op: Conv2d | ConvAdd) -> Conv2d:
+    """The convolution itself."""
+    return op.conv if isinstance(op, ConvAdd) else op
+
+
 def fuse(function: Function, t: Tensors, accepts: Callable[[Operation], bool]) -> Function:
     """The function with residual additions joined to a convolution where a row takes the two as one.
 

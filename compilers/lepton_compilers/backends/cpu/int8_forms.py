@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from lepton_compilers.backends.answers import Answer, No, when
+from lepton_compilers.backends.cpu.fused import ConvAdd
 from lepton_compilers.backends.cpu.portable import add_constants, int8_products, typed
 from lepton_sdk.program import Tensors
 from lepton_sdk.program.operations import (
@@ -59,6 +62,16 @@ def int8_add(op: Add, t: Tensors) -> Answer:
     if t[op.a].shape != t[op.b].shape:
         return No("an operand that is stretched")
     return when(1 <= add_constants(op, t)[2] <= 30, "a sum whose shift leaves 32 bits")
+
+
+def adding(accepts: Callable[[Conv2d, Tensors], Answer]) -> Callable[[ConvAdd, Tensors], Answer]:
+    """The same convolutions with an int8 residual added."""
+
+    def both(op: ConvAdd, t: Tensors) -> Answer:
+        answer = int8_add(op.add, t)
+        return answer if isinstance(answer, No) else accepts(op.conv, t)
+
+    return both
 
 
 def int8_maps(op: AveragePool2d | MaxPool2d | ClampTo | Table, t: Tensors) -> Answer:

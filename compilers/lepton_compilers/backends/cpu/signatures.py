@@ -12,6 +12,9 @@ from collections.abc import Mapping
 
 from lepton_compilers.backends.cpu.plan import Call, Place
 
+_PARAMETER_MACROS = "finish.h"
+"""Where the parameters stand that several headers' kernels share."""
+
 _MACRO = re.compile(r"#define (\w+)[ \t]+((?:.*\\\n)*.*)\n")
 _KERNEL = re.compile(r"LEPTON_KERNEL void (\w+)\(([^)]*)\)\s*\{")
 
@@ -25,7 +28,8 @@ def kernel_header(name: str) -> str:
 def parameters(header: str) -> Mapping[str, tuple[str, ...]]:
     """Names of the parameters of every kernel in a header, as they are spelled there."""
     text = kernel_header(header)
-    macros = {name: body.replace("\\\n", " ") for name, body in _MACRO.findall(text)}
+    found_macros = _MACRO.findall(kernel_header(_PARAMETER_MACROS) + text)
+    macros = {name: body.replace("\\\n", " ") for name, body in found_macros}
     found = {}
     for kernel, listed in _KERNEL.findall(text):
         for name, body in macros.items():

@@ -27,6 +27,11 @@ def _itemsize(a: Arguments, buffers: Buffers, pointer: str, elements: int) -> in
     return size if rest == 0 and place.offset == 0 and size in (1, 2) else 0
 
 
+def _as_y(a: Arguments, nbytes: int) -> dict[str, int]:
+    """`nbytes` for y and, where there is one, for the residual, which lies as y does."""
+    return {name: nbytes for name in ("y_", "residual") if a.has(name)}
+
+
 def _panels(a: Arguments, buffers: Buffers, itemsize: int, ns: float) -> Cut | None:
     """Panels of nv blocks of output channels, where all are whole."""
     o, nv = a["o"], a["nv"]
@@ -34,7 +39,8 @@ def _panels(a: Arguments, buffers: Buffers, itemsize: int, ns: float) -> Cut | N
         return None
     weights = buffers[a.place("w_").buffer].nbytes // blocks(o)
     # The starts of windows on a border follow one another a whole set apart: a block is 16 int32 in each.
-    a_block = {"w_": weights, "b_": LANES * 4, "m_": LANES * 4, "y_": a["oh"] * a["ow"] * LANES * itemsize}
+    y_block = a["oh"] * a["ow"] * LANES * itemsize
+    a_block = {"w_": weights, "b_": LANES * 4, "m_": LANES * 4, **_as_y(a, y_block)}
 
     def part(first: int, count: int) -> tuple[Place | int, ...]:
         begins = {name: first * nv * nbytes for name, nbytes in a_block.items()}
@@ -62,16 +68,16 @@ def _rows_or_pixels(a: Arguments, itemsize: int, ns: float) -> Cut:
     if a["oh"] > 1:
 
         def row_part(first: int, count: int) -> tuple[Place | int, ...]:
-            begins = {"x": first * a["step"] * itemsize, "y_": first * a["ow"] * LANES * itemsize}
-            return a.changed(oh=count, **begins)
+            begins = _as_y(a, first * a["ow"] * LANES * itemsize)
+            return a.changed(x=first * a["step"] * itemsize, oh=count, **begins)
 
         return Cut(a["oh"], ns, row_part)
     mr = a["mr"]
 
     def pixel_part(first: int, count: int) -> tuple[Place | int, ...]:
         begin = first * mr * itemsize
-        begins = {"x": begin * a["pixel"], "y_": begin * LANES}
-        return a.changed(ow=min(count * mr, a["ow"] - first * mr), **begins)
+        begins = _as_y(a, begin * LANES)
+        return a.changed(x=begin * a["pixel"], ow=min(count * mr, a["ow"] - first * mr), **begins)
 
     return Cut(-(-a["ow"] // mr), ns, pixel_part)
 
@@ -131,7 +137,9 @@ _STARTS = {"b_": LANES * 4, "m_": LANES * 4}
 
 RULES: Mapping[str, Rule] = {
     "conv_map": products(_kernel, _rows_or_pixels),
+    "conv_add_map": products(_kernel, _rows_or_pixels),
     "conv3x3_map": products(lambda a: 9, _rows_with_borders),
+    "conv3x3_add_map": products(lambda a: 9, _rows_with_borders),
     "depthwise_map": channels(_kernel, _STARTS),
     "depthwise3x3_map": channels(lambda a: 9, _STARTS),
     "average_pool_map": channels(_kernel),

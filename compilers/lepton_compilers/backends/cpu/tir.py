@@ -29,6 +29,7 @@ HEADER_ORDER = (
     "sequence.h",
     "recurrent.h",
     "training_portable.h",
+    "finish.h",
     "avx512vnni.h",
     "avx512f.h",
     "avx512f_winograd.h",
@@ -47,12 +48,13 @@ STANDS_ON = {
     "suppression.h": {"ordering.h"},
     "sequence.h": {"mathematics.h"},
     "recurrent.h": {"mathematics.h", "sequence.h"},
-    "avx2.h": {"blocked.h"},
+    "avx512vnni.h": {"finish.h"},
+    "avx2.h": {"finish.h", "blocked.h"},
     "avx512f_winograd.h": {"avx512f.h"},
-    "rvv.h": {"blocked.h"},
-    "neon.h": {"neon_lanes.h", "blocked.h"},
-    "neon_dotprod.h": {"neon_lanes.h", "neon_dotprod_depthwise.h", "blocked.h"},
-    "neon_i8mm.h": {"neon_lanes.h", "neon_dotprod_depthwise.h", "blocked.h"},
+    "rvv.h": {"finish.h", "blocked.h"},
+    "neon.h": {"finish.h", "neon_lanes.h", "blocked.h"},
+    "neon_dotprod.h": {"finish.h", "neon_lanes.h", "neon_dotprod_depthwise.h", "blocked.h"},
+    "neon_i8mm.h": {"finish.h", "neon_lanes.h", "neon_dotprod_depthwise.h", "blocked.h"},
 }
 """Headers that need another than portable.h, before or after them."""
 
