@@ -133,3 +133,23 @@ def test_sums_that_could_overflow_are_refused() -> None:
     answer = cpu.supports(op, program_of(tensors, [op]).tensors, VNNI)
     assert isinstance(answer, No)
     assert "int32 accumulator" in answer.reason
+
+
+def test_a_plan_says_whose_calls_are_whose() -> None:
+    tensors = [floats("x", 2, 3), floats("a", 2, 3), floats("b", 6), floats("y", 6)]
+    program = program_of(tensors, [Relu("x", "a"), Reshape("a", "b"), Relu("b", "y")])
+    layers = cpu.plan(program, PORTABLE).layers
+    assert [(layer.name, layer.first, layer.end) for layer in layers] == [
+        ("Relu 'a' (float32 2×3 → float32 2×3)", 0, 1),
+        ("Relu 'y' (float32 6 → float32 6)", 1, 2),
+    ]
+    conv = [
+        Tensor("x", (1, 8, 8, 16), "int8", Q),
+        *conv_weights(32, 3, 16),
+        Tensor("y", (1, 6, 6, 32), "int8", Q),
+    ]
+    program = program_of(conv, [Conv2d("x", "w", "b", "m", "y")])
+    (layer,) = cpu.plan(program, VNNI).layers
+    assert (layer.dtype, layer.macs) == ("int8", 6 * 6 * 32 * 3 * 3 * 16)
+    # Its maps are put into blocks before, and taken out of them after it.
+    assert layer.end - layer.first > 1

@@ -26,7 +26,7 @@ splits.py             calls in parts for threads, by cuts.py; split_maps.py: tho
 The code:
 signatures.py         kernels' parameters by name; specialised.py: one C function for all equal layers
 tir.py                plan → PrimFunc → C; regions.py: forks around parts; toolchain.py: C → shared object
-machine_peak.py       what a core can multiply, for `lepton bench`
+machine_peak.py       what a core can multiply, for `lepton bench`; machine_memory.py: what it can read
 """
 
 from __future__ import annotations

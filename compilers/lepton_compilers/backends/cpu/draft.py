@@ -15,7 +15,7 @@ import numpy.typing as npt
 from lepton_compilers.arena import Lifetime, plan_arena
 from lepton_compilers.backends.cpu.layout import FLOATS, UNSIGNED, Blocked, MapElements, blocked_form
 from lepton_compilers.backends.cpu.packing import WeightBlob
-from lepton_compilers.backends.cpu.plan import Buffer, Call, Place, Plan, Space
+from lepton_compilers.backends.cpu.plan import Buffer, Call, Layer, Place, Plan, Space
 from lepton_compilers.backends.cpu.signatures import parameters
 from lepton_compilers.backends.cpu.splits import split
 from lepton_compilers.backends.cpu.tir import ordered_headers
@@ -51,6 +51,7 @@ class Draft:
         self._calls: list[Call] = []
         self._sources: dict[str, str] = {}
         self._headers: list[str] = []
+        self._steps: list[int] = []
         self._buffers: dict[str, Buffer] = {}
         self._dense: dict[TensorId, Place] = {}
         self._blocked: dict[TensorId, Blocked] = {}
@@ -67,6 +68,7 @@ class Draft:
         """Add a kernel call, repeated `times` with stepping addresses."""
         self._calls.append(Call(kernel, arguments, times))
         self._headers.append(self.header)
+        self._steps.append(self.step)
 
     def source(self, kernel: str, text: str) -> None:
         """Add the C text of a kernel that stands in no header."""
@@ -190,7 +192,17 @@ class Draft:
             n_inputs=len(self.function.inputs),
             n_outputs=len(self.function.outputs),
             sources=self._sources,
+            layers=self._layers(),
         )
+
+    def _layers(self) -> tuple[Layer, ...]:
+        layers = []
+        for step, op in enumerate(self.function.operations):
+            calls = [call for call, owner in enumerate(self._steps) if owner == step]
+            if calls:
+                name, dtype = describe(op, self.tensors), self.tensors[(*op.inputs, *op.outputs)[0]].dtype
+                layers.append(Layer(name, dtype, op.macs(self.tensors), calls[0], calls[-1] + 1))
+        return tuple(layers)
 
     def _split(self, call: Call, header: str) -> Call:
         found = (parameters(name).get(call.kernel) for name in (header, *ordered_headers([header])))
@@ -285,7 +297,7 @@ def _defined(function: Function) -> set[TensorId]:
 
 
 def describe(op: Operation, tensors: Mapping[TensorId, Tensor]) -> str:
-    """`Conv2d 'conv1' (int8 1×32×32×3 → 1×32×32×16)`: an operation as error messages name it."""
+    """`Conv2d 'conv1' (int8 1×32×32×3 → int8 1×32×32×16)`: an operation as error messages name it."""
     result = ", ".join(f"'{name}'" for name in (*op.outputs, *op.updates))
     shapes = [tensors[name] for name in (*op.inputs[:1], *op.outputs[:1])]
     text = " → ".join(f"{t.dtype} {'×'.join(map(str, t.shape))}" for t in shapes)

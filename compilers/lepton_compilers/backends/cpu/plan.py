@@ -70,10 +70,26 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class Layer:
+    """One operation as it is carried out: the plan's calls from `first` up to `end`.
+
+    name: as error messages name it. dtype: of its first operand. macs: multiply-accumulates by its meaning.
+    """
+
+    name: str
+    dtype: str
+    macs: int
+    first: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """One function: its calls in order, every buffer they touch, and where the arena holds each.
 
     sources: C text by name of kernels that stand in no header, made for this program's shapes.
+    layers: whose calls they are; an operation without calls, as a reshape, is none, and copies to outputs are
+    nobody's.
     """
 
     function: str
@@ -84,6 +100,7 @@ class Plan:
     n_inputs: int
     n_outputs: int
     sources: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    layers: tuple[Layer, ...] = ()
 
     def offset(self, place: Place) -> int:
         """Byte offset of an address inside its space's block."""
