@@ -14,6 +14,7 @@ from lepton_sdk.program.tensors import constant
 from lepton_targets import get_target
 from lepton_targets.host import runs_here
 from support.emulated import Emulated
+from support.float_networks import Network
 from support.fused_cases import residual_cases, wide_convolution_cases, wide_group_cases
 from support.native import Native
 from support.programs import Case, program_of, together
@@ -129,3 +130,13 @@ def test_a_target_without_such_a_kernel_runs_both_in_turn() -> None:
     calls = [call.kernel for call in cpu.plan(program, get_target("x86-64")).calls]
     assert calls == ["conv2d_int8", "stretched_add_int8"]
     assert "ConvAdd" not in cpu.operations(get_target("x86-64-avx512vnni"))
+
+
+def test_a_residual_block_whose_weights_change_compiles_as_one_whose_weights_stay(target: str) -> None:
+    network = Network((1, 8, 8, 16)).conv(16).relu()
+    shortcut = network.x
+    program = network.conv(16).add(shortcut).program()
+    image = np.random.default_rng(0).normal(size=(1, 8, 8, 16)).astype(np.float32)
+    (found,) = machine_code(program, target).run([image])
+    (expected,) = reference.run(program, [image])
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)

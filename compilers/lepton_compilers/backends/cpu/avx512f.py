@@ -203,6 +203,7 @@ def _of_constants(emit: Callable[[Convolution, Draft], None]) -> Callable[[Convo
             return
         portable.emit_conv2d_float(conv, draft)
         if isinstance(op, ConvAdd):
+            draft.header = elementwise.HEADER
             elementwise.emit_add_float(op.add, draft)
 
     return either

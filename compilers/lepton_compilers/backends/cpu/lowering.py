@@ -82,5 +82,5 @@ def plan_function(
             )
         draft.header = row.header
         row.emit(op, draft)
-        headers.add(row.header)
+        headers |= {row.header, draft.header}
     return draft.finish(*slack), frozenset(headers)
