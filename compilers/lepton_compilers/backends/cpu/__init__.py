@@ -12,7 +12,8 @@ float_kernel.py       operators without a typed form, as loops of TVM; own_kerne
 training.py           gradients, the loss, the update
 
 Rows by instruction set:
-avx512vnni.py         int8, a worked example, tiles.py its tile shapes; avx512f.py: float32, winograd.py
+avx512vnni.py         int8, a worked example; avx512f.py: float32, winograd.py
+tiles.py              their tile shapes; tile_choice.py: which one a layer gets
 blocked.py            the rows of those that share kernels/blocked.h: avx2.py, neon.py, rvv.py
 int8_forms.py         what both ask of an operation
 
@@ -46,6 +47,7 @@ from lepton_compilers.backends.cpu.lowering import choose, plan_function
 from lepton_compilers.backends.cpu.packing import WeightBlob
 from lepton_compilers.backends.cpu.plan import Plan
 from lepton_compilers.backends.cpu.signatures import kernel_header
+from lepton_compilers.backends.cpu.tile_choice import TileChoice, by_table
 from lepton_compilers.backends.cpu.tir import c_source, c_unit, ordered_headers, symbol
 from lepton_compilers.backends.cpu.toolchain import compile_c
 from lepton_sdk.program import Operation, Program, Tensors
@@ -68,16 +70,17 @@ def supports(op: Operation, tensors: Tensors, cpu: Cpu) -> Answer:
     return row if isinstance(row, No) else Yes()
 
 
-def plan(program: Program, cpu: Cpu, function: str = "infer") -> Plan:
+def plan(program: Program, cpu: Cpu, function: str = "infer", choice: TileChoice = by_table) -> Plan:
     """What `function` would run on `cpu`, without generating anything."""
     isa = instruction_set(cpu.isa)
     offsets = {} if (block := variable_block(program)) is None else block.offsets
-    return plan_function(program, function, isa.tables, WeightBlob(), offsets, isa.slack, isa.elements)[0]
+    blob = WeightBlob()
+    return plan_function(program, function, isa.tables, blob, offsets, isa.slack, isa.elements, choice)[0]
 
 
-def estimate(program: Program, cpu: Cpu) -> Estimate:
+def estimate(program: Program, cpu: Cpu, choice: TileChoice = by_table) -> Estimate:
     """What the program would cost on `cpu`. Raises UnsupportedOperatorError as `lower` does."""
-    plans, _, weights = _planned(program, cpu, variable_block(program))
+    plans, _, weights = _planned(program, cpu, variable_block(program), choice)
     return Estimate(
         target=cpu.name,
         macs={p.function: program.macs(p.function) for p in plans},
@@ -87,13 +90,14 @@ def estimate(program: Program, cpu: Cpu) -> Estimate:
     )
 
 
-def lower(program: Program, cpu: Cpu) -> Artifact:
+def lower(program: Program, cpu: Cpu, choice: TileChoice = by_table) -> Artifact:
     """Every function of the program as code for `cpu`, its weights and variables.
 
+    choice: which of their tiles kernels get.
     Raises UnsupportedOperatorError that names the layer, MissingExtraError without TVM or ziglang.
     """
     variables = variable_block(program)
-    plans, headers, weights = _planned(program, cpu, variables)
+    plans, headers, weights = _planned(program, cpu, variables, choice)
     source = c_source(plans, headers)
     return Artifact(
         target=cpu.name,
@@ -120,10 +124,10 @@ class CSources:
     variables: VariableBlock | None
 
 
-def c_sources(program: Program, cpu: Cpu, prefix: str) -> CSources:
+def c_sources(program: Program, cpu: Cpu, prefix: str, choice: TileChoice = by_table) -> CSources:
     """Every function of the program as C, not compiled. Raises as `lower` does."""
     variables = variable_block(program)
-    plans, headers, weights = _planned(program, cpu, variables)
+    plans, headers, weights = _planned(program, cpu, variables, choice)
     symbols = {p.function: f"{prefix}_{p.function}" for p in plans}
     return CSources(
         model=c_unit(plans, headers, symbols),
@@ -135,7 +139,7 @@ def c_sources(program: Program, cpu: Cpu, prefix: str) -> CSources:
 
 
 def _planned(
-    program: Program, cpu: Cpu, variables: VariableBlock | None
+    program: Program, cpu: Cpu, variables: VariableBlock | None, choice: TileChoice
 ) -> tuple[list[Plan], set[str], bytes]:
     """Every function's plan, the kernel headers they need, and the weights that they share."""
     isa, weights = instruction_set(cpu.isa), WeightBlob()
@@ -143,7 +147,9 @@ def _planned(
     plans: list[Plan] = []
     headers: set[str] = set()
     for name in program.functions:
-        planned, needed = plan_function(program, name, isa.tables, weights, offsets, isa.slack, isa.elements)
+        planned, needed = plan_function(
+            program, name, isa.tables, weights, offsets, isa.slack, isa.elements, choice
+        )
         plans.append(planned)
         headers |= needed
     return plans, headers, weights.content()

@@ -26,11 +26,12 @@ from lepton_compilers.backends.cpu.portable import (
     typed,
 )
 from lepton_compilers.backends.cpu.tiles import (
-    float_depthwise_tile,
-    float_product_tile,
-    float_row_blocks,
-    float_spatial_tile,
+    float_depthwise_tiles,
+    float_product_tiles,
+    float_row_tiles,
+    float_spatial_tiles,
     winograd_tile,
+    winograd_tiles,
 )
 from lepton_compilers.backends.cpu.winograd import places, transformed_panels
 from lepton_sdk.program import Tensors
@@ -221,7 +222,7 @@ def emit_few_channels(op: Convolution, draft: Draft) -> None:
     if p:
         source, rows = rows, draft.scratch(image_bytes * images)
         draft.call("pad_f32", source, rows, images, h, w * c, p.top, p.bottom, p.left * c, p.right * c)
-    mr, nv = float_spatial_tile(ow, blocks(o), taps=1)
+    mr, nv = draft.tile("conv_f32", op, float_spatial_tiles(ow, blocks(o), taps=1))
     steps = (conv.stride[1] * c, LANES, conv.dilation[0] * wide, conv.stride[0] * wide, LANES)
     panels = float_panels(weight.reshape(o, kh, kw * c, 1), nv)
     literals = (*steps, kh, 1, kw * c, oh, ow, o, mr, nv)
@@ -232,7 +233,7 @@ def emit_pointwise(op: Convolution, draft: Draft) -> None:
     """1 × 1: pixels in one row."""
     conv = op.conv if isinstance(op, ConvAdd) else op
     x, o = draft.read_blocked(conv.x), draft.tensors[conv.y].shape[3]
-    mr, nv = float_product_tile(x.pixels, blocks(o))
+    mr, nv = draft.tile("pointwise_f32", op, float_product_tiles(x.pixels, blocks(o)))
     panels = float_panels(_weight(conv, draft).reshape(o, 1, x.channels, 1), nv)
     source = x.place.stepping(x.image_bytes)
     _convolve("pointwise_f32", op, draft, source, panels, (x.pixels, x.channels, o, mr, nv))
@@ -250,7 +251,7 @@ def emit_grouped_pointwise(op: GroupedConv2d, draft: Draft) -> None:
     for channel in range(o):
         first = channel // each * inner
         full[channel, first : first + inner] = weight[channel, 0, 0]
-    mr, nv = float_product_tile(x.pixels, blocks(o))
+    mr, nv = draft.tile("pointwise_f32", op, float_product_tiles(x.pixels, blocks(o)))
     y, block_bytes = draft.write_blocked(op.y), x.pixels * LANES * x.element_bytes
     for block in range(0, blocks(o), nv):
         begin, end = block * LANES, min((block + nv) * LANES, o)
@@ -272,9 +273,14 @@ def emit_grouped_pointwise(op: GroupedConv2d, draft: Draft) -> None:
 def emit_conv3x3(op: Convolution, draft: Draft) -> None:
     """3 × 3: each input loaded once a kernel row for its three columns."""
     conv = op.conv if isinstance(op, ConvAdd) else op
+    _, _, ow, o = draft.tensors[conv.y].shape
+    _direct3x3(op, draft, *draft.tile("conv3x3_f32", op, float_spatial_tiles(ow, blocks(o), taps=3)))
+
+
+def _direct3x3(op: Convolution, draft: Draft, mr: int, nv: int) -> None:
+    conv = op.conv if isinstance(op, ConvAdd) else op
     x, (_, h, w, c) = draft.read_blocked(conv.x), draft.tensors[conv.x].shape
     _, oh, ow, o = draft.tensors[conv.y].shape
-    mr, nv = float_spatial_tile(ow, blocks(o), taps=3)
     panels = float_panels(_weight(conv, draft).transpose(0, 1, 3, 2), nv)
     shape = (h, w, c, oh, ow, o, conv.stride[0], conv.padding.top, conv.padding.left, mr, nv)
     _convolve("conv3x3_f32", op, draft, x.place.stepping(x.image_bytes), panels, shape)
@@ -283,11 +289,12 @@ def emit_conv3x3(op: Convolution, draft: Draft) -> None:
 def emit_winograd(op: Convolution, draft: Draft) -> None:
     """3 × 3 at stride 1 with fewer products: tiles of inputs and weights transformed."""
     conv = op.conv if isinstance(op, ConvAdd) else op
-    x, (_, h, w, c) = draft.read_blocked(conv.x), draft.tensors[conv.x].shape
-    _, oh, ow, o = draft.tensors[conv.y].shape
-    tile = winograd_tile(oh, ow, c, o)
-    assert tile is not None  # accepted
-    m, together, _, nv = tile
+    (_, h, w, c), (_, oh, ow, o) = draft.tensors[conv.x].shape, draft.tensors[conv.y].shape
+    tile = m, together, mr, nv = draft.tile("winograd_f32", op, winograd_tiles(oh, ow, c, o))
+    if m == 0:
+        _direct3x3(op, draft, mr, nv)
+        return
+    x = draft.read_blocked(conv.x)
     panels = transformed_panels(_weight(conv, draft), m, nv)
     scratch = places(m) * (blocks(c) + blocks(o)) * LANES * together * x.element_bytes
     literals = (h, w, c, oh, ow, o, conv.padding.top, conv.padding.left, *tile)
@@ -301,7 +308,7 @@ def emit_conv2d(op: Convolution, draft: Draft) -> None:
     weight = _weight(conv, draft)
     o, kh, kw, c = weight.shape
     _, oh, ow, _ = draft.tensors[conv.y].shape
-    mr, nv = float_spatial_tile(ow, blocks(o), taps=1)
+    mr, nv = draft.tile("conv_f32", op, float_spatial_tiles(ow, blocks(o), taps=1))
     row, (sh, sw), (dh, dw) = w * LANES, conv.stride, conv.dilation
     steps = (sw * LANES, dw * LANES, dh * row, sh * row, h * row)
     panels = float_panels(weight.reshape(o, kh * kw, c, 1), nv)
@@ -311,7 +318,7 @@ def emit_conv2d(op: Convolution, draft: Draft) -> None:
 
 def emit_depthwise3x3(op: DepthwiseConv2d, draft: Draft) -> None:
     """3 × 3: two rows of outputs share the rows of their windows."""
-    mr, ry = float_depthwise_tile(*draft.tensors[op.y].shape[1:3])
+    mr, ry = draft.tile("depthwise3x3_f32", op, float_depthwise_tiles(*draft.tensors[op.y].shape[1:3]))
     p = op.padding
     _slide("depthwise3x3_f32", op, draft, (op.stride[0], p.top, p.left, mr, ry))
 
@@ -346,11 +353,11 @@ def emit_dense(op: Dense, draft: Draft) -> None:
     weight = _weight(op, draft).reshape(o, 1, inner, 1)
     y, bounds = draft.write(op.y), float_bounds(op.clamp)
     if rows == 1:
-        nv = float_row_blocks(blocks(o))
+        (nv,) = draft.tile("row_f32", op, float_row_tiles(blocks(o)))
         panels = draft.constant(float_panels(weight, nv))
         draft.call("row_f32", place, panels, _bias(op, draft), y, inner, o, nv, *bounds)
         return
-    mr, nv = float_product_tile(rows, blocks(o))
+    mr, nv = draft.tile("dense_f32", op, float_product_tiles(rows, blocks(o)))
     panels = draft.constant(float_panels(weight, nv))
     draft.call("dense_f32", place, panels, _bias(op, draft), y, rows, step, inner, o, mr, nv, *bounds)
 

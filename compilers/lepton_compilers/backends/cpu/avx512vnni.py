@@ -41,7 +41,7 @@ from lepton_compilers.backends.cpu.portable import (
     pool_window,
 )
 from lepton_compilers.backends.cpu.ranges import leaves_int32
-from lepton_compilers.backends.cpu.tiles import dense_blocks, depthwise_tile, pointwise_tile, spatial_tile
+from lepton_compilers.backends.cpu.tiles import dense_tiles, depthwise_tiles, pointwise_tiles, spatial_tiles
 from lepton_sdk.program import Padding, Tensors
 from lepton_sdk.program.operations import (
     Add,
@@ -177,7 +177,7 @@ def emit_few_channels(op: Conv2d | ConvAdd, draft: Draft) -> None:
     source = draft.read(conv.x)
     border = (h, w * c, p.top, p.bottom, p.left * c, p.right * c, draft.tensors[conv.x].zero_point + 128)
     draft.call("pad_rows_u8", source.stepping(h * w * c), rows.stepping(image), *border, times=images)
-    mr, nv = spatial_tile(ow, blocks(o), taps=1)
+    mr, nv = draft.tile("conv_u8", op, spatial_tiles(ow, blocks(o), taps=1))
     steps = (conv.stride[1] * c, 0, conv.dilation[0] * wide, conv.stride[0] * wide, LANES)
     literals = (*steps, kh, 1, -(-kw * c // 4), oh, ow, o, mr, nv)
     columns = vnni_panels(weight.reshape(o, kh, kw * c, 1), nv)
@@ -189,7 +189,7 @@ def emit_pointwise(op: Conv2d | ConvAdd, draft: Draft) -> None:
     conv = convolution(op)
     x = draft.read_blocked(conv.x)
     o = draft.tensors[conv.y].shape[3]
-    mr, nv = pointwise_tile(x.pixels, blocks(o))
+    mr, nv = draft.tile("pointwise_u8", op, pointwise_tiles(x.pixels, blocks(o)))
     columns = vnni_panels(_weight(conv, draft).reshape(o, 1, x.channels, 1), nv)
     source = x.place.stepping(x.image_bytes)
     _convolve("pointwise_u8", op, draft, source, columns, (x.pixels, x.channels, o, mr, nv))
@@ -200,7 +200,7 @@ def emit_conv3x3(op: Conv2d | ConvAdd, draft: Draft) -> None:
     conv = convolution(op)
     x, h, w, padding = _around(conv, draft)
     _, oh, ow, o = draft.tensors[conv.y].shape
-    mr, nv = spatial_tile(ow, blocks(o), taps=3)
+    mr, nv = draft.tile("conv3x3_u8", op, spatial_tiles(ow, blocks(o), taps=3))
     columns = vnni_panels(_weight(conv, draft).transpose(0, 1, 3, 2), nv)
     shape = (h, w, x.channels, oh, ow, o, conv.stride[0], padding.top, padding.left, mr, nv)
     _convolve("conv3x3_u8", op, draft, x.place.stepping(x.image_bytes), columns, shape)
@@ -213,7 +213,7 @@ def emit_conv2d(op: Conv2d | ConvAdd, draft: Draft) -> None:
     weight = _weight(conv, draft)
     o, kh, kw, c = weight.shape
     _, oh, ow, _ = draft.tensors[conv.y].shape
-    mr, nv = spatial_tile(ow, blocks(o), taps=1)
+    mr, nv = draft.tile("conv_u8", op, spatial_tiles(ow, blocks(o), taps=1))
     row, (sh, sw), (dh, dw) = w * LANES, conv.stride, conv.dilation
     steps = (sw * LANES, dw * LANES, dh * row, sh * row, h * row)
     literals = (*steps, kh, kw, -(-c // 4), oh, ow, o, mr, nv)
@@ -228,7 +228,7 @@ def emit_depthwise3x3(op: DepthwiseConv2d, draft: Draft) -> None:
     weight = draft.constant(depthwise_pairs(_weight(op, draft)))
     bias, multiplier = _sums(op, draft)
     y = draft.write_blocked(op.y)
-    mr, rows = depthwise_tile(oh, ow, op.stride[0])
+    mr, rows = draft.tile("depthwise3x3_u8", op, depthwise_tiles(oh, ow, op.stride[0]))
     shape = (h, w, x.channels, oh, ow, op.stride[0], padding.top, padding.left, mr, rows)
     source, target = x.place.stepping(x.image_bytes), y.place.stepping(y.image_bytes)
     literals = (*shape, *_result(op, draft))
@@ -254,7 +254,7 @@ def emit_dense(op: Dense, draft: Draft) -> None:
     o = draft.tensors[op.y].shape[1]
     weight = flattened_columns(_weight(op, draft), x.pixels, x.channels)
     groups = -(-x.channels // 4) if x.pixels == 1 else weight.shape[1] // 4
-    nv = dense_blocks(blocks(o))
+    (nv,) = draft.tile("dense_u8", op, dense_tiles(blocks(o)))
     columns = draft.constant(vnni_panels(weight[:, None, : groups * 4, None], nv))
     bias, multiplier = _sums(op, draft)
     y = draft.write_blocked(op.y)

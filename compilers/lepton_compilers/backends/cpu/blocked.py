@@ -38,7 +38,8 @@ from lepton_compilers.backends.cpu.portable import (
     pool_window,
 )
 from lepton_compilers.backends.cpu.ranges import leaves_int32
-from lepton_compilers.backends.cpu.tiles import even
+from lepton_compilers.backends.cpu.tile_choice import Tile, Tiles
+from lepton_compilers.backends.cpu.tiles import even, ordered, row_tiles, sizes
 from lepton_sdk.program import Padding, Tensors
 from lepton_sdk.program.operations import (
     Add,
@@ -94,6 +95,16 @@ class BlockedKernels:
         vectors = -(-min(out, wide * LANES) // self.lanes_a_vector)
         most = min(self.sums // vectors // self.together * self.together, self.pixels)
         return even(width, max(most, 1)), wide
+
+    def tiles(self, width: int, out: int) -> Tiles:
+        """All that fit: of `tile`, as tiles.py has them."""
+        narrowest = min(blocks(out), self.panel if width > 1 else 1)
+        found: list[list[Tile]] = []
+        for wide in range(narrowest, min(blocks(out), self.one_pixel_panel) + 1):
+            vectors = -(-min(out, wide * LANES) // self.lanes_a_vector)
+            most = min(self.sums // vectors // self.together * self.together, self.pixels)
+            found.append([(mr, wide) for mr in (sizes(width, most) if most else ())])
+        return ordered(self.tile(width, out), found)
 
     # What stands for a tensor's values
 
@@ -251,12 +262,12 @@ class BlockedKernels:
             draft.call(
                 "gather_windows", rows.stepping(image), gathered, oh, ow, kh, run, *steps, each, times=images
             )
-            mr, nv = self.tile(oh * ow, o)
+            mr, nv = draft.tile("conv_map", op, self.tiles(oh * ow, o))
             columns = self.panels(weight.reshape(o, 1, kh * run, 1), nv)
             literals = (each, 0, 0, 0, LANES, 1, 1, kh * run, 1, oh * ow, o, mr, nv)
             self.products("conv_map", op, draft, gathered, columns, *literals)
             return
-        mr, nv = self.tile(ow, o)
+        mr, nv = draft.tile("conv_map", op, self.tiles(ow, o))
         columns = self.panels(weight.reshape(o, kh, run, 1), nv)
         literals = (steps[0], 0, *steps[1:], LANES, kh, 1, run, oh, ow, o, mr, nv)
         self.products("conv_map", op, draft, rows.stepping(image), columns, *literals)
@@ -265,7 +276,7 @@ class BlockedKernels:
         """1 × 1: pixels in one row."""
         conv = convolution(op)
         x, o = draft.read_blocked(conv.x), draft.tensors[conv.y].shape[3]
-        mr, nv = self.tile(x.pixels, o)
+        mr, nv = draft.tile("conv_map", op, self.tiles(x.pixels, o))
         columns = self.panels(_weight(conv, draft).reshape(o, 1, x.channels, 1), nv)
         steps = (LANES, 0, 0, 0, x.pixels * LANES)
         literals = (*steps, 1, 1, x.channels, 1, x.pixels, o, mr, nv)
@@ -276,7 +287,7 @@ class BlockedKernels:
         conv = convolution(op)
         x, h, w, padding = self.around(conv, draft)
         _, oh, ow, o = draft.tensors[conv.y].shape
-        mr, nv = self.tile(ow, o)
+        mr, nv = draft.tile("conv3x3_map", op, self.tiles(ow, o))
         weight = _weight(conv, draft)
         by_tap = weight.transpose(0, 1, 3, 2) if self.columns_inside else weight.reshape(o, 9, -1, 1)
         *starts, step = self.starts(conv, draft, variants=bool(padding))
@@ -292,7 +303,7 @@ class BlockedKernels:
         x, h, w = self.bordered(conv, draft)
         o, kh, kw, c = draft.tensors[conv.weight].shape
         _, oh, ow, _ = draft.tensors[conv.y].shape
-        mr, nv = self.tile(ow, o)
+        mr, nv = draft.tile("conv_map", op, self.tiles(ow, o))
         columns = self.panels(_weight(conv, draft).reshape(o, kh * kw, c, 1), nv)
         row = w * LANES
         steps = (
@@ -310,7 +321,7 @@ class BlockedKernels:
         x, o = draft.read_rows(op.x), draft.tensors[op.y].shape[1]
         weight = flattened_columns(_weight(op, draft), x.pixels, x.channels)
         inner = x.channels if x.pixels == 1 else weight.shape[1]
-        nv = self.tile(1, o)[1]
+        _, nv = draft.tile("conv_map", op, self.tiles(1, o))
         columns = self.panels(np.asarray(weight[:, None, :inner, None], np.int8), nv)
         literals = (LANES, 0, 0, 0, LANES, 1, 1, inner, 1, 1, o, 1, nv)
         self.products("conv_map", op, draft, x.place.stepping(x.image_bytes), columns, *literals)
@@ -320,7 +331,7 @@ class BlockedKernels:
         x, h, w, padding = self.around(op, draft, self.depthwise_leaves_out)
         _, oh, ow, _ = draft.tensors[op.y].shape
         taps = self.depthwise3x3(_weight(op, draft))
-        mr = even(ow, self.depthwise_pixels)
+        (mr,) = draft.tile("depthwise3x3_map", op, row_tiles(ow, self.depthwise_pixels))
         *starts, step = self.starts(op, draft, variants=bool(padding))
         shape = (h, w, x.channels, oh, ow, op.stride[0], padding.top, padding.left, step, mr, taps.shape[1])
         source = x.place.stepping(x.image_bytes)

@@ -13,11 +13,21 @@ from typing import Any
 import numpy.typing as npt
 
 from lepton_compilers.arena import Lifetime, plan_arena
+from lepton_compilers.backends.cpu.fused import ConvAdd
 from lepton_compilers.backends.cpu.layout import FLOATS, UNSIGNED, Blocked, MapElements, blocked_form
 from lepton_compilers.backends.cpu.packing import WeightBlob
 from lepton_compilers.backends.cpu.plan import Buffer, Call, Layer, Place, Plan, Space
 from lepton_compilers.backends.cpu.signatures import parameters
 from lepton_compilers.backends.cpu.splits import split
+from lepton_compilers.backends.cpu.tile_choice import (
+    Products,
+    Tile,
+    TileChoice,
+    Tiles,
+    TileUse,
+    by_table,
+    tiled_layer,
+)
 from lepton_compilers.backends.cpu.tir import ordered_headers
 from lepton_sdk.program import Function, Operation, Program, Tensor, TensorId
 from lepton_sdk.program.operations import Reshape
@@ -40,6 +50,7 @@ class Draft:
         weights: WeightBlob,
         variables: Mapping[TensorId, int],
         elements: MapElements = UNSIGNED,
+        choice: TileChoice = by_table,
     ) -> None:
         self.program = program
         self.function = function
@@ -47,6 +58,8 @@ class Draft:
         self.step = 0
         self.header = PORTABLE_HEADER
         self._int8_elements = elements
+        self._choice = choice
+        self._tiles: list[TileUse] = []
         self._weights = weights
         self._calls: list[Call] = []
         self._sources: dict[str, str] = {}
@@ -69,6 +82,13 @@ class Draft:
         self._calls.append(Call(kernel, arguments, times))
         self._headers.append(self.header)
         self._steps.append(self.step)
+
+    def tile(self, kernel: str, op: Products | ConvAdd, tiles: Tiles) -> Tile:
+        """The tile for the layer that `kernel` runs, one of `tiles`, all legal ones, the table's first."""
+        layer = tiled_layer(kernel, self.header, op, self.tensors)
+        chosen = self._choice(layer, tiles)
+        self._tiles.append(TileUse(layer, tiles, chosen, self.step))
+        return chosen
 
     def source(self, kernel: str, text: str) -> None:
         """Add the C text of a kernel that stands in no header."""
@@ -193,6 +213,7 @@ class Draft:
             n_outputs=len(self.function.outputs),
             sources=self._sources,
             layers=self._layers(),
+            tiles=tuple(self._tiles),
         )
 
     def _layers(self) -> tuple[Layer, ...]:

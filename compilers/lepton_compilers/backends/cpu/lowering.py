@@ -13,7 +13,8 @@ from lepton_compilers.backends.cpu.layout import UNSIGNED, MapElements
 from lepton_compilers.backends.cpu.packing import WeightBlob
 from lepton_compilers.backends.cpu.phases import in_phases
 from lepton_compilers.backends.cpu.plan import Plan
-from lepton_sdk.program import Operation, Program, TensorId, Tensors
+from lepton_compilers.backends.cpu.tile_choice import TileChoice, by_table
+from lepton_sdk.program import Function, Operation, Program, TensorId, Tensors
 from lepton_targets.errors import UnsupportedOperatorError
 
 
@@ -56,28 +57,47 @@ def plan_function(
     variables: Mapping[TensorId, int],
     slack: tuple[int, int] = (0, 0),
     elements: MapElements = UNSIGNED,
+    choice: TileChoice = by_table,
 ) -> tuple[Plan, frozenset[str]]:
     """The kernel calls of one function and the headers they stand in.
 
     variables: byte offset of each in the block. slack: bytes before and after the arena that kernels read.
-    elements: what blocked feature maps hold.
+    elements: what blocked feature maps hold. choice: which tile a kernel gets.
     Raises UnsupportedOperatorError that names the layer where no row of `tables` accepts an operation.
     """
+    program, body = planned_form(program, function, tables)
+    return plan_operations(program, body, tables, weights, variables, slack, elements, choice)
 
+
+def planned_form(program: Program, function: str, tables: Sequence[Rows]) -> tuple[Program, Function]:
+    """The function as it is planned, fused and with transposed convolutions in phases, and its program."""
     program = in_phases(program, function)
 
     def accepts(op: Operation) -> bool:
         return isinstance(choose(op, program.tensors, tables), Lowering)
 
-    body = fuse(program.function(function), program.tensors, accepts)
-    draft = Draft(program, body, weights, variables, elements)
+    return program, fuse(program.function(function), program.tensors, accepts)
+
+
+def plan_operations(
+    program: Program,
+    body: Function,
+    tables: Sequence[Rows],
+    weights: WeightBlob,
+    variables: Mapping[TensorId, int],
+    slack: tuple[int, int] = (0, 0),
+    elements: MapElements = UNSIGNED,
+    choice: TileChoice = by_table,
+) -> tuple[Plan, frozenset[str]]:
+    """As plan_function, of a function in its planned form or of a part of one."""
+    draft = Draft(program, body, weights, variables, elements, choice)
     headers = {"portable.h"}
     for step, op in enumerate(draft.function.operations):
         draft.step = step
         row = choose(op, program.tensors, tables)
         if isinstance(row, No):
             raise UnsupportedOperatorError(
-                f"function '{function}', step {step}: {describe(op, program.tensors)} has no form here",
+                f"function '{body.name}', step {step}: {describe(op, program.tensors)} has no form here",
                 row.reason,
             )
         draft.header = row.header

@@ -7,6 +7,8 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from lepton_compilers.backends.cpu.tile_choice import TileUse
+
 
 class Space(enum.StrEnum):
     """Where a buffer lives; the generated function gets a pointer to each."""
@@ -89,7 +91,7 @@ class Plan:
 
     sources: C text by name of kernels that stand in no header, made for this program's shapes.
     layers: whose calls they are; an operation without calls, as a reshape, is none, and copies to outputs are
-    nobody's.
+    nobody's. tiles: where a kernel's tile was chosen.
     """
 
     function: str
@@ -101,6 +103,7 @@ class Plan:
     n_outputs: int
     sources: Mapping[str, str] = dataclasses.field(default_factory=dict)
     layers: tuple[Layer, ...] = ()
+    tiles: tuple[TileUse, ...] = ()
 
     def offset(self, place: Place) -> int:
         """Byte offset of an address inside its space's block."""
