@@ -12,6 +12,7 @@ class Isa(enum.StrEnum):
 
     PORTABLE = "portable"
     AVX2 = "avx2"
+    AVX_VNNI = "avxvnni"
     AVX512_VNNI = "avx512vnni"
     AVX512_VBMI = "avx512vbmi"
     NEON = "neon"
@@ -73,6 +74,18 @@ CPUS: tuple[Cpu, ...] = (
         mcpu="haswell",
         features=_AVX2,
         qemu=("qemu-x86_64", "max"),
+    ),
+    Cpu(
+        "x86-64-avxvnni",
+        "x86-64 with AVX-VNNI: Intel since Alder Lake, also its N-series and E-cores, AMD since Zen 5",
+        machine="x86_64",
+        isa=Isa.AVX_VNNI,
+        vector_bytes=32,
+        l1_kib=32,
+        l2_kib=1024,
+        zig="x86_64-linux-gnu",
+        mcpu="haswell+avxvnni",
+        features=(*_AVX2, "avx_vnni"),
     ),
     Cpu(
         "x86-64-avx512vnni",

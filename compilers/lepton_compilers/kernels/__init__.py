@@ -12,10 +12,12 @@ sampling.h            maps sampled between their places; determinants
 training_portable.h   gradients, the loss, the update
 
 By instruction set:
+finish.h              where int8 sums start and what becomes of them: bounds, residuals
 avx512vnni.h          int8 operations by vpdpbusd; VBMI where the compiler may use it, no bf16
 avx512f.h             float32 in blocks of 16 channels; avx512f_winograd.h: 3 × 3 with fewer products
 blocked.h             int8 operations in blocks of 16 channels, on the tiles that one of these headers gives:
-avx2.h, rvv.h         x86-64 with AVX2, RISC-V with vectors
+avx2.h, avxvnni.h     x86-64 with vectors of 256 bits; avx2_lanes.h: what they share
+rvv.h                 RISC-V with vectors
 neon.h                any Arm CPU; neon_dotprod.h, neon_dotprod_depthwise.h, neon_i8mm.h: by extension;
                       neon_lanes.h: what they share
 peak.h                loops of nothing but products, for `lepton bench`

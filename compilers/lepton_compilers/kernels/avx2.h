@@ -1,13 +1,11 @@
 /* Tiles of int8 products for x86-64 with AVX2, behind the kernels of blocked.h.
  *
  * Maps hold q - zero point as int16, so that vpmaddwd sums two products exactly in int32 and what lies outside a map is
- * zero, whatever bias_step says. Weights are int16 pairs, [pair][vector][8][2]. The two vectors of a block of 16 channels are channels 0-3, 8-11
- * and 4-7, 12-15, as vpunpck and vpack order them; a last vector without a second is channels 0-7. A tile's sums are
- * [pixel][vector], 12 at most: 16 registers also hold a broadcast pair and a product.
+ * zero, whatever bias_step says. Weights are int16 pairs, [pair][vector][8][2], vectors as avx2_lanes.h
+ * has them. A tile's sums are [pixel][vector], 12 at most: 16 registers also hold a broadcast pair and a product.
  */
 #ifndef LEPTON_AVX2_H
 #define LEPTON_AVX2_H
-#include <immintrin.h>
 
 typedef int16_t map_t;
 typedef int16_t weight_t;
@@ -15,7 +13,6 @@ typedef int16_t weight_t;
 #define LEPTON_LANES 8
 #define LEPTON_SUMS 12
 
-LEPTON_KERNEL __m256i load256(const void *p) { return _mm256_loadu_si256((const __m256i *)p); }
 LEPTON_KERNEL __m256i broadcast_pair(const map_t *p) {
   int32_t pair;
   __builtin_memcpy(&pair, p, 4);
@@ -30,31 +27,14 @@ LEPTON_KERNEL __m256i add_products(const __m256i sum, const __m256i pair, const 
 
 /* ---- from sums to maps ---- */
 
-LEPTON_KERNEL __m256i scale_and_round(const __m256i sum, const float *m, const int wide) {
-  __m256 product = _mm256_mul_ps(_mm256_cvtepi32_ps(sum), _mm256_loadu_ps(m));
-  /* Too large becomes INT_MIN when converted; too small does as well, and saturates as it should. */
-  if (wide) product = _mm256_min_ps(product, _mm256_set1_ps(1048576.0f));
-  return _mm256_cvtps_epi32(product);
-}
-LEPTON_KERNEL __m256i clamp_shorts(const __m256i v, const int lo, const int hi) {
-  return _mm256_min_epi16(_mm256_max_epi16(v, _mm256_set1_epi16((short)lo)), _mm256_set1_epi16((short)hi));
-}
-/* Pairs of q and residual by their multipliers, which are below 2^30, in two parts: vpmaddwd takes 16 bits each. */
-LEPTON_KERNEL __m256i add_pairwise(const __m256i pairs, const lepton_finish f) {
-  const int low = 32767;
-  const __m256i by_low = _mm256_set1_epi32((f.by_sum & low) | (f.by_residual & low) << 16);
-  const __m256i by_high = _mm256_set1_epi32(f.by_sum >> 15 | f.by_residual >> 15 << 16);
-  const __m256i high = _mm256_slli_epi32(_mm256_madd_epi16(pairs, by_high), 15);
-  const __m256i sum = _mm256_add_epi32(_mm256_madd_epi16(pairs, by_low), _mm256_set1_epi32(f.base));
-  return _mm256_srai_epi32(_mm256_add_epi32(sum, high), f.shift);
-}
 LEPTON_KERNEL __m256i add_residual(const __m256i q, const __m256i residual, const lepton_finish f) {
-  const __m256i low = add_pairwise(_mm256_unpacklo_epi16(q, residual), f);
-  const __m256i high = add_pairwise(_mm256_unpackhi_epi16(q, residual), f);
+  const __m256i low = add_weighted(_mm256_unpacklo_epi16(q, residual), f);
+  const __m256i high = add_weighted(_mm256_unpackhi_epi16(q, residual), f);
   return clamp_shorts(_mm256_packs_epi32(low, high), f.sum_lo, f.sum_hi);
 }
 /* One pixel of one block from its two vectors, or from one where the block has 8 channels or fewer. */
-LEPTON_KERNEL void store_pixel(map_t *y, const __m256i *sum, const int vectors, const float *m, const lepton_finish finish) {
+LEPTON_KERNEL void store_pixel(map_t *y, const __m256i *sum, const int vectors, const float *m,
+                               const lepton_finish finish) {
   const __m256i first = scale_and_round(sum[0], m, finish.wide);
   __m256i q;
   if (vectors > 1)
@@ -71,10 +51,6 @@ LEPTON_KERNEL void store_tile(map_t *y, const __m256i *sum, const int y_block, c
     LEPTON_UNROLL for (int p = 0; p < mr; p++)
       store_pixel(y + (ptrdiff_t)(v / 2) * y_block + p * 16, sum + p * vectors + v, vectors - v, m + 8 * v,
                   finish);
-}
-LEPTON_KERNEL void start_tile(__m256i *sum, const int32_t *bias, const int mr, const int vectors) {
-  LEPTON_UNROLL for (int v = 0; v < vectors; v++)
-    LEPTON_UNROLL for (int p = 0; p < mr; p++) sum[p * vectors + v] = load256(bias + 8 * v);
 }
 
 /* ---- convolutions ---- */

@@ -1,10 +1,16 @@
-/* What becomes of the sums of an int8 product, for kernels on maps in blocks of 16 channels.
+/* Where the sums of an int8 product start and what becomes of them, for kernels on maps in blocks of 16 channels.
  *
  * A sum is scaled, rounded, moved by zy and held between lo and hi, all as the map counts; wide != 0: what is scaled may
  * leave int32. Where it `adds`, that is one operand of an addition, whose other one, the residual, lies as y does.
  */
 #ifndef LEPTON_FINISH_H
 #define LEPTON_FINISH_H
+
+/* Biases of one pixel of a 3 x 3 tile, as blocked.h puts them. */
+LEPTON_KERNEL const int32_t *bias_of(const int32_t *bias, const int bias_step, const int column, const int first,
+                                     const int valid) {
+  return bias + ((column < first) + 2 * (column + 3 > valid)) * bias_step;
+}
 
 /* apart: bytes from y to the residual. The addition is (q * by_sum + residual * by_residual + base) >> shift, then
  * sum_zy, sum_lo and sum_hi. */

@@ -61,12 +61,6 @@ LEPTON_KERNEL int32x4_t add_pairwise(const int32x4_t a, const int32x4_t b) {
 #endif
 }
 
-/* Biases of one pixel of a 3 x 3 tile, as blocked.h puts them. */
-LEPTON_KERNEL const int32_t *bias_of(const int32_t *bias, const int bias_step, const int column, const int first,
-                                     const int valid) {
-  return bias + ((column < first) + 2 * (column + 3 > valid)) * bias_step;
-}
-
 /* The same address, which the compiler takes for another: what is loaded from there for one tap is not kept in registers,
  * which the sums need, for the next. */
 LEPTON_KERNEL const map_t *forgotten(const map_t *x) {

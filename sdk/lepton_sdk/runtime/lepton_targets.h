@@ -10,6 +10,7 @@ typedef struct lepton_target {
 static const lepton_target lepton_targets[] = {
     {"x86-64", "x86_64", ""},
     {"x86-64-avx2", "x86_64", "avx2 fma bmi2"},
+    {"x86-64-avxvnni", "x86_64", "avx2 fma bmi2 avx_vnni"},
     {"x86-64-avx512vnni", "x86_64", "avx2 fma bmi2 avx512f avx512bw avx512dq avx512vl avx512_vnni"},
     {"x86-64-avx512vbmi", "x86_64",
      "avx2 fma bmi2 avx512f avx512bw avx512dq avx512vl avx512_vnni avx512vbmi avx512_vbmi2 avx512ifma "

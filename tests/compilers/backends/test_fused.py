@@ -54,7 +54,7 @@ def outputs(cases: list[Case], target: str) -> list[list[np.ndarray]]:
     return [code.run(case.inputs, f"case{index}") for index, case in enumerate(cases)]
 
 
-@pytest.mark.parametrize("target", [*WIDE_VECTORS, "x86-64-avx2", *EMULATED])
+@pytest.mark.parametrize("target", [*WIDE_VECTORS, "x86-64-avx2", "x86-64-avxvnni", *EMULATED])
 def test_int8_residual_sums_are_the_bytes_of_the_reference(target: str) -> None:
     @SLOW
     @given(st.lists(residual_cases(), min_size=20, max_size=20))
@@ -101,7 +101,7 @@ def block(padding: Padding, *operations: Add) -> Program:
     return program_of([*maps, *constants], [conv, *operations])
 
 
-@pytest.mark.parametrize("target", [*WIDE_VECTORS, "x86-64-avx2", *EMULATED])
+@pytest.mark.parametrize("target", [*WIDE_VECTORS, "x86-64-avx2", "x86-64-avxvnni", *EMULATED])
 @pytest.mark.parametrize("operands", [("a", "x"), ("x", "a")])
 def test_the_residual_may_be_what_the_convolution_reads(operands: tuple[str, str], target: str) -> None:
     program = block(Padding(1, 1, 1, 1), Add(*operands, "y"))

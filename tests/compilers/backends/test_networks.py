@@ -24,7 +24,7 @@ from support.structured_inputs import as_int8, structured_images, structured_vec
 Array = npt.NDArray[Any]
 
 COUNT = 100
-TARGETS = ("x86-64", "x86-64-avx2", "x86-64-avx512vnni", "x86-64-avx512vbmi")
+TARGETS = ("x86-64", "x86-64-avx2", "x86-64-avxvnni", "x86-64-avx512vnni", "x86-64-avx512vbmi")
 
 
 def samples(network: str, shape: tuple[int, ...]) -> Array:

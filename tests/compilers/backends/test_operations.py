@@ -28,7 +28,7 @@ SLOW = settings(
 CASES_A_LIBRARY = 16
 
 
-@pytest.fixture(params=("x86-64", "x86-64-avx2", "x86-64-avx512vnni", "x86-64-avx512vbmi"))
+@pytest.fixture(params=("x86-64", "x86-64-avx2", "x86-64-avxvnni", "x86-64-avx512vnni", "x86-64-avx512vbmi"))
 def target(request: pytest.FixtureRequest) -> str:
     name = str(request.param)
     row = get_target(name)

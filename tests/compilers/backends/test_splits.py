@@ -37,7 +37,7 @@ FOR = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, 
 BODY = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int)
 
 
-@pytest.fixture(params=("x86-64", "x86-64-avx2", "x86-64-avx512vnni"))
+@pytest.fixture(params=("x86-64", "x86-64-avx2", "x86-64-avxvnni", "x86-64-avx512vnni"))
 def row(request: pytest.FixtureRequest) -> cpu.Cpu:
     found = get_target(str(request.param))
     if not runs_here(found):

@@ -22,7 +22,7 @@ from support.operation_cases import EXACT_CASES, FLOAT_CASES
 from support.programs import Case, together
 
 KWS = Path(__file__).parents[2] / "data" / "kws_ref_model.tflite"
-TARGETS = ("x86-64", "x86-64-avx2", "x86-64-avx512vnni")
+TARGETS = ("x86-64", "x86-64-avx2", "x86-64-avxvnni", "x86-64-avx512vnni")
 
 
 def executed(target: str) -> cpu.Cpu:

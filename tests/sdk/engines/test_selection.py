@@ -34,6 +34,7 @@ def machine(monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
     [
         ("x86_64", VBMI, "x86-64-avx512vbmi"),
         ("x86_64", VNNI, "x86-64-avx512vnni"),
+        ("x86_64", {"avx2", "fma", "bmi2", "avx_vnni"}, "x86-64-avxvnni"),
         ("x86_64", {"avx2", "fma", "bmi2"}, "x86-64-avx2"),
         ("x86_64", set(), "x86-64"),
         ("aarch64", {"asimd"}, "cortex-a53"),
@@ -43,7 +44,8 @@ def machine(monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
     ],
 )
 def test_best_of_what_is_there(machine, tmp_path: Path, name, features, chosen) -> None:  # type: ignore[no-untyped-def]
-    targets = ("cortex-a53", "cortex-a76", "x86-64", "x86-64-avx2", "x86-64-avx512vnni", "x86-64-avx512vbmi")
+    x86 = ("x86-64", "x86-64-avx2", "x86-64-avxvnni", "x86-64-avx512vnni", "x86-64-avx512vbmi")
+    targets = ("cortex-a53", "cortex-a76", *x86)
     bundle = Bundle.open(bundles.write(tmp_path / "a.lep", targets=targets))
     machine(name, features)
     if chosen is None:

@@ -14,7 +14,7 @@ training.py           gradients, the loss, the update
 Rows by instruction set:
 avx512vnni.py         int8, a worked example; avx512f.py: float32, winograd.py
 tiles.py              their tile shapes; tile_choice.py: which one a layer gets
-blocked.py            the rows of those that share kernels/blocked.h: avx2.py, neon.py, rvv.py
+blocked.py            the rows of those that share kernels/blocked.h: avx2.py, avxvnni.py, neon.py, rvv.py
 int8_forms.py         what both ask of an operation
 
 The plan:

@@ -62,8 +62,9 @@ class BlockedKernels:
 
     unit: input channels that one multiplication sums. lanes: for a number of output channels, which channel
     each lane of the weights is; channels beyond the number are zero. sums: vectors of sums that a tile may
-    hold; lanes_a_vector: sums of one. panel: blocks of output channels that a tile takes at least;
-    one_pixel_panel: at most, where it has one pixel. pixels: that it has at most. together: pixels
+    hold; lanes_a_vector: sums of one. spatial_sums: vectors of sums of a 3 × 3 tile, where they are not as
+    many. panel: blocks of output channels that a tile takes at least; one_pixel_panel: at most, where it has
+    one pixel. pixels: that it has at most. together: pixels
     that one multiplication takes. columns_inside: whether the columns of a 3 × 3 kernel stand inside the loop
     over channels. depthwise, depthwise3x3: weights [KH, KW, C] as tiles want them. depthwise_leaves_out:
     whether the 3 × 3 tile leaves out what lies beside a map.
@@ -79,6 +80,7 @@ class BlockedKernels:
     depthwise: Callable[[Int8Array], npt.NDArray[np.generic]]
     depthwise3x3: Callable[[Int8Array], npt.NDArray[np.generic]]
     depthwise_pixels: int
+    spatial_sums: int = 0
     panel: int = 1
     one_pixel_panel: int = 6
     pixels: int = 24
@@ -86,31 +88,35 @@ class BlockedKernels:
     columns_inside: bool = False
     depthwise_leaves_out: bool = True
 
-    def tile(self, width: int, out: int) -> tuple[int, int]:
+    def tile(self, width: int, out: int, spatial: bool = False) -> tuple[int, int]:
         """(pixels, blocks of 16 channels): as many sums as there is room for, no sliver at the end."""
         if width == 1:
             return 1, even(blocks(out), self.one_pixel_panel)
-        room = self.sums * self.lanes_a_vector // LANES
+        sums = self._room(spatial)
+        room = sums * self.lanes_a_vector // LANES
         wide = min(blocks(out), max(self.panel, room // width))
         vectors = -(-min(out, wide * LANES) // self.lanes_a_vector)
-        most = min(self.sums // vectors // self.together * self.together, self.pixels)
+        most = min(sums // vectors // self.together * self.together, self.pixels)
         return even(width, max(most, 1)), wide
 
-    def tiles(self, width: int, out: int) -> Tiles:
+    def _room(self, spatial: bool) -> int:
+        return self.spatial_sums if spatial and self.spatial_sums else self.sums
+
+    def tiles(self, width: int, out: int, spatial: bool = False) -> Tiles:
         """All that fit: of `tile`, as tiles.py has them."""
         narrowest = min(blocks(out), self.panel if width > 1 else 1)
         found: list[list[Tile]] = []
         for wide in range(narrowest, min(blocks(out), self.one_pixel_panel) + 1):
             vectors = -(-min(out, wide * LANES) // self.lanes_a_vector)
-            most = min(self.sums // vectors // self.together * self.together, self.pixels)
+            most = min(self._room(spatial) // vectors // self.together * self.together, self.pixels)
             found.append([(mr, wide) for mr in (sizes(width, most) if most else ())])
-        return ordered(self.tile(width, out), found)
+        return ordered(self.tile(width, out, spatial), found)
 
     # What stands for a tensor's values
 
     def zero(self, op_zero: int) -> int:
         """The map's value for the real number zero."""
-        return 0 if self.elements.centred else op_zero
+        return op_zero - self.elements.subtracted(op_zero)
 
     def offset(self, zero_point: int) -> int:
         """What a map's value lacks to be q."""
@@ -287,7 +293,7 @@ class BlockedKernels:
         conv = convolution(op)
         x, h, w, padding = self.around(conv, draft)
         _, oh, ow, o = draft.tensors[conv.y].shape
-        mr, nv = draft.tile("conv3x3_map", op, self.tiles(ow, o))
+        mr, nv = draft.tile("conv3x3_map", op, self.tiles(ow, o, spatial=True))
         weight = _weight(conv, draft)
         by_tap = weight.transpose(0, 1, 3, 2) if self.columns_inside else weight.reshape(o, 9, -1, 1)
         *starts, step = self.starts(conv, draft, variants=bool(padding))

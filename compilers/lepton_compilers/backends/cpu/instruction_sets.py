@@ -9,6 +9,7 @@ from lepton_compilers.backends.cpu import (
     avx2,
     avx512f,
     avx512vnni,
+    avxvnni,
     detection,
     elementwise,
     float_kernel,
@@ -70,6 +71,7 @@ def _blocked(kernels: BlockedKernels) -> InstructionSet:
 INSTRUCTION_SETS: Mapping[Isa, InstructionSet] = {
     Isa.PORTABLE: PORTABLE,
     Isa.AVX2: _blocked(avx2.KERNELS),
+    Isa.AVX_VNNI: _blocked(avxvnni.KERNELS),
     Isa.NEON: _blocked(neon.NEON),
     Isa.NEON_ARMV7: _blocked(neon.ARMV7),
     Isa.NEON_DOTPROD: _blocked(neon.NEON_DOTPROD),

@@ -49,7 +49,8 @@ class Blocked:
 class MapElements:
     """How an instruction set keeps the values of blocked maps, and its kernels from and to dense tensors.
 
-    centred: values are q − zero point; else q. shifted: the kernels take last what is subtracted.
+    centred: values are q − zero point; else q less `least`. shifted: the kernels take last what is
+    subtracted.
     """
 
     element_bytes: int = 1
@@ -57,10 +58,11 @@ class MapElements:
     pack: str = "pack_map"
     unpack: str = "unpack_map"
     shifted: bool = True
+    least: int = 0
 
     def subtracted(self, zero_point: int) -> int:
         """q less a map's value."""
-        return zero_point if self.centred else 0
+        return zero_point if self.centred else self.least
 
 
 UNSIGNED = MapElements(pack="pack_u8", unpack="unpack_u8", shifted=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -14,10 +14,14 @@ from lepton_targets import CPUS, Isa
 from lepton_targets.host import runs_here
 
 ROUNDS = 2000
-MACS_A_ROUND = {"int8": 16 * 64, "float32": 16 * 16}
-"""Of kernels/peak.h: sixteen vectors of 64 bytes."""
-
-_ISAS = (Isa.AVX512_VNNI, Isa.AVX512_VBMI)
+_WIDE, _NARROW = {"int8": 16 * 64, "float32": 16 * 16}, {"int8": 12 * 32, "float32": 12 * 8}
+MACS_A_ROUND: Mapping[Isa, Mapping[str, int]] = {
+    Isa.AVX2: _NARROW | {"int8": 12 * 16},
+    Isa.AVX_VNNI: _NARROW,
+    Isa.AVX512_VNNI: _WIDE,
+    Isa.AVX512_VBMI: _WIDE,
+}
+"""Of kernels/peak.h: vectors times products of each; AVX2 multiplies bytes as int16."""
 
 
 def peak_call(target: str, dtype: str) -> tuple[Callable[[], object], int] | None:
@@ -27,7 +31,8 @@ def peak_call(target: str, dtype: str) -> tuple[Callable[[], object], int] | Non
     Raises MissingExtraError without the C compiler.
     """
     row = next((cpu for cpu in CPUS if cpu.name == target), None)
-    if row is None or row.isa not in _ISAS or dtype not in MACS_A_ROUND or not runs_here(row):
+    macs = {} if row is None else MACS_A_ROUND.get(row.isa, {})
+    if row is None or dtype not in macs or not runs_here(row):
         return None
     entry = f"""
 __attribute__((visibility("default"))) void lepton_peak(uint8_t *y) {{ peak_{dtype}(y, {ROUNDS}); }}
@@ -45,4 +50,4 @@ __attribute__((visibility("default"))) void lepton_peak(uint8_t *y) {{ peak_{dty
     def call(held: object = held) -> None:
         loop(address)
 
-    return call, ROUNDS * MACS_A_ROUND[dtype]
+    return call, ROUNDS * macs[dtype]
