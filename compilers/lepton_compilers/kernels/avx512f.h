@@ -57,26 +57,35 @@ LEPTON_KERNEL int prefetch_share_f32(const ptrdiff_t panel, const ptrdiff_t all,
 
 /* ---- layout ---- */
 
-/* [pixels][channels] to [blocks][pixels][16], and back; padding channels become 0 */
-LEPTON_KERNEL void pack_f32(uint8_t *restrict x_, uint8_t *restrict y_, const int pixels, const int channels) {
+/* [pixels][channels] to [blocks][pixels][16], and back; padding channels become 0. map: pixels that blocks lie apart,
+ * of which `pixels` are moved. */
+LEPTON_KERNEL void pack_range_f32(uint8_t *restrict x_, uint8_t *restrict y_, const int pixels, const int map,
+                                  const int channels) {
   const float *x = (const float *)x_;
   float *y = (float *)y_;
   LEPTON_LOOP for (int b = 0; b < (channels + 15) / 16; b++) {
     const __mmask16 lanes = first_lanes(LEPTON_MIN(16, channels - b * 16));
     LEPTON_LOOP for (int p = 0; p < pixels; p++)
-      _mm512_storeu_ps(y + ((ptrdiff_t)b * pixels + p) * 16,
+      _mm512_storeu_ps(y + ((ptrdiff_t)b * map + p) * 16,
                        _mm512_maskz_loadu_ps(lanes, x + (ptrdiff_t)p * channels + b * 16));
   }
 }
-LEPTON_KERNEL void unpack_f32(uint8_t *restrict x_, uint8_t *restrict y_, const int pixels, const int channels) {
+LEPTON_KERNEL void unpack_range_f32(uint8_t *restrict x_, uint8_t *restrict y_, const int pixels, const int map,
+                                    const int channels) {
   const float *x = (const float *)x_;
   float *y = (float *)y_;
   LEPTON_LOOP for (int b = 0; b < (channels + 15) / 16; b++) {
     const __mmask16 lanes = first_lanes(LEPTON_MIN(16, channels - b * 16));
     LEPTON_LOOP for (int p = 0; p < pixels; p++)
       _mm512_mask_storeu_ps(y + (ptrdiff_t)p * channels + b * 16, lanes,
-                            load_f32(x + ((ptrdiff_t)b * pixels + p) * 16));
+                            load_f32(x + ((ptrdiff_t)b * map + p) * 16));
   }
+}
+LEPTON_KERNEL void pack_f32(uint8_t *restrict x, uint8_t *restrict y, const int pixels, const int channels) {
+  pack_range_f32(x, y, pixels, pixels, channels);
+}
+LEPTON_KERNEL void unpack_f32(uint8_t *restrict x, uint8_t *restrict y, const int pixels, const int channels) {
+  unpack_range_f32(x, y, pixels, pixels, channels);
 }
 
 /* Maps of rows of `row` floats, [maps][h][row], with a border of zeros: top and bottom in rows, left and right in
@@ -172,27 +181,43 @@ LEPTON_KERNEL void product_map(const float *x, const int pixels, const ptrdiff_t
                 y + whole * y_block, y_pixel, y_block, mr, rest ? rest : nv, lanes, 0, finish);
 }
 
+/* `pixels` of a map of `map` pixels, which is how far blocks lie apart */
+LEPTON_KERNEL void pointwise_range_f32(uint8_t *restrict x, uint8_t *restrict weight, uint8_t *restrict bias,
+                                       uint8_t *restrict y, const int pixels, const int map, const int c, const int o,
+                                       const int mr, const int nv, const int lo, const int hi) {
+  const ptrdiff_t block = (ptrdiff_t)map * 16;
+  product_map((const float *)x, pixels, 16, block, c, (const float *)weight, (const float *)bias, (float *)y, 16, block,
+              (o + 15) / 16, mr, nv, 16, bounded(lo, hi));
+}
+LEPTON_KERNEL void pointwise_range_add_f32(uint8_t *x, uint8_t *restrict weight, uint8_t *restrict bias,
+                                           uint8_t *residual, uint8_t *y, const int pixels, const int map, const int c,
+                                           const int o, const int mr, const int nv, const int lo, const int hi) {
+  const ptrdiff_t block = (ptrdiff_t)map * 16;
+  product_map((const float *)x, pixels, 16, block, c, (const float *)weight, (const float *)bias, (float *)y, 16, block,
+              (o + 15) / 16, mr, nv, 16, bounded_sum(y, residual, lo, hi));
+}
 LEPTON_KERNEL void pointwise_f32(uint8_t *restrict x, uint8_t *restrict weight, uint8_t *restrict bias,
                                  uint8_t *restrict y, const int pixels, const int c, const int o, const int mr,
                                  const int nv, const int lo, const int hi) {
-  const ptrdiff_t block = (ptrdiff_t)pixels * 16;
-  product_map((const float *)x, pixels, 16, block, c, (const float *)weight, (const float *)bias, (float *)y, 16, block,
-              (o + 15) / 16, mr, nv, 16, bounded(lo, hi));
+  pointwise_range_f32(x, weight, bias, y, pixels, pixels, c, o, mr, nv, lo, hi);
 }
 LEPTON_KERNEL void pointwise_add_f32(uint8_t *x, uint8_t *restrict weight, uint8_t *restrict bias, uint8_t *residual,
                                      uint8_t *y, const int pixels, const int c, const int o, const int mr, const int nv,
                                      const int lo, const int hi) {
-  const ptrdiff_t block = (ptrdiff_t)pixels * 16;
-  product_map((const float *)x, pixels, 16, block, c, (const float *)weight, (const float *)bias, (float *)y, 16, block,
-              (o + 15) / 16, mr, nv, 16, bounded_sum(y, residual, lo, hi));
+  pointwise_range_add_f32(x, weight, bias, residual, y, pixels, pixels, c, o, mr, nv, lo, hi);
 }
 
-/* rows of `inner` floats that lie `step` apart, to rows of `o` */
-LEPTON_KERNEL void dense_f32(uint8_t *restrict x, uint8_t *restrict weight, uint8_t *restrict bias,
-                             uint8_t *restrict y, const int rows, const int step, const int inner, const int o, const int mr, const int nv,
-                             const int lo, const int hi) {
-  product_map((const float *)x, rows, step, 16, inner, (const float *)weight, (const float *)bias, (float *)y, o, 16,
+/* rows of `inner` floats that lie `step` apart, to o columns of rows of `wide` */
+LEPTON_KERNEL void dense_range_f32(uint8_t *restrict x, uint8_t *restrict weight, uint8_t *restrict bias,
+                                   uint8_t *restrict y, const int rows, const int step, const int inner, const int o,
+                                   const int wide, const int mr, const int nv, const int lo, const int hi) {
+  product_map((const float *)x, rows, step, 16, inner, (const float *)weight, (const float *)bias, (float *)y, wide, 16,
               (o + 15) / 16, mr, nv, o % 16 ? o % 16 : 16, bounded(lo, hi));
+}
+LEPTON_KERNEL void dense_f32(uint8_t *restrict x, uint8_t *restrict weight, uint8_t *restrict bias,
+                             uint8_t *restrict y, const int rows, const int step, const int inner, const int o,
+                             const int mr, const int nv, const int lo, const int hi) {
+  dense_range_f32(x, weight, bias, y, rows, step, inner, o, o, mr, nv, lo, hi);
 }
 
 /* One row by a panel of nv blocks; chains: sums a block is split in, so that their latency overlaps. */

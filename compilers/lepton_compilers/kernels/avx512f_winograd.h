@@ -93,10 +93,11 @@ LEPTON_KERNEL void winograd_output(const float *from, const ptrdiff_t apart, con
   }
 }
 
-/* `count` tiles from number `first` on: places [(m + 2)^2][block][tile][16] before and after the products. */
+/* `count` tiles from number `first` on: places [(m + 2)^2][block][tile][16] before and after the products. all: blocks
+ * of output channels that the weights of a place hold, o of whose channels are computed. */
 LEPTON_KERNEL void winograd_tiles(const float *x, const float *weight, const float *bias, float *y, float *before,
                                   float *after, const int h, const int w, const int c, const int oh, const int ow,
-                                  const int o, const int pt, const int pl, const int m, const int first,
+                                  const int o, const int all, const int pt, const int pl, const int m, const int first,
                                   const int count, const int mr, const int nv, const float_finish finish) {
   const int across = (ow + m - 1) / m, places = (m + 2) * (m + 2), in = (c + 15) / 16, out = (o + 15) / 16;
   const ptrdiff_t block = (ptrdiff_t)count * 16;
@@ -106,7 +107,7 @@ LEPTON_KERNEL void winograd_tiles(const float *x, const float *weight, const flo
       winograd_input(x + (ptrdiff_t)b * h * w * 16, h, w, top, left, before + b * block + t * 16, in * block, m);
     }
   LEPTON_LOOP for (int place = 0; place < places; place++)
-    product_map(before + place * in * block, count, 16, block, c, weight + (ptrdiff_t)place * c * out * 16, 0,
+    product_map(before + place * in * block, count, 16, block, c, weight + (ptrdiff_t)place * c * all * 16, 0,
                 after + place * out * block, 16, block, out, mr, nv, 16, bounded((int)0xff800000, 0x7f800000));
   LEPTON_LOOP for (int b = 0; b < out; b++)
     LEPTON_LOOP for (int t = 0; t < count; t++) {
@@ -116,33 +117,57 @@ LEPTON_KERNEL void winograd_tiles(const float *x, const float *weight, const flo
     }
 }
 
-/* together: tiles that are transformed at a time; scratch holds their places before and after the products */
+/* Tiles from number `begin` to `end`, `together` at a time; scratch holds their places before and after the products. */
 LEPTON_KERNEL void winograd_map(const uint8_t *x, const uint8_t *weight, const uint8_t *bias, uint8_t *y,
                                 uint8_t *scratch, const int h, const int w, const int c, const int oh, const int ow,
                                 const int o, const int pt, const int pl, const int m, const int together, const int mr,
-                                const int nv, const float_finish finish) {
-  const int tiles = ((oh + m - 1) / m) * ((ow + m - 1) / m), places = (m + 2) * (m + 2);
+                                const int nv, const int all, const int begin, const int end,
+                                const float_finish finish) {
+  const int places = (m + 2) * (m + 2), rest = (end - begin) % together;
   float *before = (float *)scratch, *after = before + (ptrdiff_t)places * ((c + 15) / 16) * together * 16;
-  LEPTON_LOOP for (int first = 0; first < tiles / together * together; first += together)
+  LEPTON_LOOP for (int first = begin; first < end - rest; first += together)
     winograd_tiles((const float *)x, (const float *)weight, (const float *)bias, (float *)y, before, after, h, w, c, oh,
-                   ow, o, pt, pl, m, first, together, mr, nv, finish);
-  if (tiles % together)
+                   ow, o, all, pt, pl, m, first, together, mr, nv, finish);
+  if (rest)
     winograd_tiles((const float *)x, (const float *)weight, (const float *)bias, (float *)y, before, after, h, w, c, oh,
-                   ow, o, pt, pl, m, tiles / together * together, tiles % together,
-                   LEPTON_MIN(mr, LEPTON_MAX(tiles % together, 1)), nv, finish);
+                   ow, o, all, pt, pl, m, end - rest, rest, LEPTON_MIN(mr, rest), nv, finish);
+}
+
+LEPTON_KERNEL int winograd_tile_count(const int oh, const int ow, const int m) {
+  return ((oh + m - 1) / m) * ((ow + m - 1) / m);
 }
 
 LEPTON_KERNEL void winograd_f32(uint8_t *restrict x, uint8_t *restrict weight, uint8_t *restrict bias,
                                 uint8_t *restrict y, uint8_t *restrict scratch, const int h, const int w, const int c,
                                 const int oh, const int ow, const int o, const int pt, const int pl, const int m,
                                 const int together, const int mr, const int nv, const int lo, const int hi) {
-  winograd_map(x, weight, bias, y, scratch, h, w, c, oh, ow, o, pt, pl, m, together, mr, nv, bounded(lo, hi));
+  winograd_map(x, weight, bias, y, scratch, h, w, c, oh, ow, o, pt, pl, m, together, mr, nv, (o + 15) / 16, 0,
+               winograd_tile_count(oh, ow, m), bounded(lo, hi));
 }
 LEPTON_KERNEL void winograd_add_f32(uint8_t *x, uint8_t *restrict weight, uint8_t *restrict bias, uint8_t *residual,
                                     uint8_t *y, uint8_t *restrict scratch, const int h, const int w, const int c,
                                     const int oh, const int ow, const int o, const int pt, const int pl, const int m,
                                     const int together, const int mr, const int nv, const int lo, const int hi) {
-  winograd_map(x, weight, bias, y, scratch, h, w, c, oh, ow, o, pt, pl, m, together, mr, nv,
+  winograd_map(x, weight, bias, y, scratch, h, w, c, oh, ow, o, pt, pl, m, together, mr, nv, (o + 15) / 16, 0,
+               winograd_tile_count(oh, ow, m), bounded_sum(y, residual, lo, hi));
+}
+
+/* Some tiles of some output channels: o channels of `all` blocks, tiles `begin` to `end`. */
+LEPTON_KERNEL void winograd_range_f32(uint8_t *restrict x, uint8_t *restrict weight, uint8_t *restrict bias,
+                                      uint8_t *restrict y, uint8_t *restrict scratch, const int h, const int w,
+                                      const int c, const int oh, const int ow, const int o, const int pt, const int pl,
+                                      const int m, const int together, const int mr, const int nv, const int all,
+                                      const int begin, const int end, const int lo, const int hi) {
+  winograd_map(x, weight, bias, y, scratch, h, w, c, oh, ow, o, pt, pl, m, together, mr, nv, all, begin, end,
+               bounded(lo, hi));
+}
+LEPTON_KERNEL void winograd_range_add_f32(uint8_t *x, uint8_t *restrict weight, uint8_t *restrict bias,
+                                          uint8_t *residual, uint8_t *y, uint8_t *restrict scratch, const int h,
+                                          const int w, const int c, const int oh, const int ow, const int o,
+                                          const int pt, const int pl, const int m, const int together, const int mr,
+                                          const int nv, const int all, const int begin, const int end, const int lo,
+                                          const int hi) {
+  winograd_map(x, weight, bias, y, scratch, h, w, c, oh, ow, o, pt, pl, m, together, mr, nv, all, begin, end,
                bounded_sum(y, residual, lo, hi));
 }
 #endif

@@ -88,25 +88,34 @@ LEPTON_KERNEL int prefetch_share(const ptrdiff_t panel_bytes, const ptrdiff_t al
 
 /* ---- layout ---- */
 
-/* int8 [pixels][channels] to u8 [blocks][pixels][16], and back; padding channels become 128 */
-LEPTON_KERNEL void pack_u8(uint8_t *restrict x, uint8_t *restrict y, const int pixels, const int channels) {
+/* int8 [pixels][channels] to u8 [blocks][pixels][16], and back; padding channels become 128. map: pixels that blocks lie
+ * apart, of which `pixels` are moved. */
+LEPTON_KERNEL void pack_range_u8(uint8_t *restrict x, uint8_t *restrict y, const int pixels, const int map,
+                                 const int channels) {
   LEPTON_LOOP for (int b = 0; b < (channels + 15) / 16; b++) {
     const int n = LEPTON_MIN(16, channels - b * 16);
     LEPTON_LOOP for (int p = 0; p < pixels; p++) {
       const __m128i q = _mm_maskz_loadu_epi8((__mmask16)((1u << n) - 1), x + (ptrdiff_t)p * channels + b * 16);
-      _mm_storeu_si128((__m128i *)(y + ((ptrdiff_t)b * pixels + p) * 16), _mm_xor_si128(q, _mm_set1_epi8((char)0x80)));
+      _mm_storeu_si128((__m128i *)(y + ((ptrdiff_t)b * map + p) * 16), _mm_xor_si128(q, _mm_set1_epi8((char)0x80)));
     }
   }
 }
-LEPTON_KERNEL void unpack_u8(uint8_t *restrict x, uint8_t *restrict y, const int pixels, const int channels) {
+LEPTON_KERNEL void unpack_range_u8(uint8_t *restrict x, uint8_t *restrict y, const int pixels, const int map,
+                                   const int channels) {
   LEPTON_LOOP for (int b = 0; b < (channels + 15) / 16; b++) {
     const int n = LEPTON_MIN(16, channels - b * 16);
     LEPTON_LOOP for (int p = 0; p < pixels; p++) {
-      const __m128i u = _mm_loadu_si128((const __m128i *)(x + ((ptrdiff_t)b * pixels + p) * 16));
+      const __m128i u = _mm_loadu_si128((const __m128i *)(x + ((ptrdiff_t)b * map + p) * 16));
       _mm_mask_storeu_epi8(y + (ptrdiff_t)p * channels + b * 16, (__mmask16)((1u << n) - 1),
                            _mm_xor_si128(u, _mm_set1_epi8((char)0x80)));
     }
   }
+}
+LEPTON_KERNEL void pack_u8(uint8_t *restrict x, uint8_t *restrict y, const int pixels, const int channels) {
+  pack_range_u8(x, y, pixels, pixels, channels);
+}
+LEPTON_KERNEL void unpack_u8(uint8_t *restrict x, uint8_t *restrict y, const int pixels, const int channels) {
+  unpack_range_u8(x, y, pixels, pixels, channels);
 }
 
 /* A blocked map with a border of `value` around it. */
@@ -176,11 +185,10 @@ LEPTON_KERNEL void pointwise_tile(const uint8_t *x, const int pixel, const ptrdi
     requantise_pixels(y + v * y_block, sum + v, nv, mr, m + 16 * v, finish);
 }
 
-LEPTON_KERNEL void pointwise_panel(const uint8_t *x, const int pixels, const int groups, const int8_t *weight,
-                                   const int32_t *bias, const float *m, uint8_t *y, const int mr, const int nv,
-                                   const int lines, const lepton_finish finish) {
+LEPTON_KERNEL void pointwise_panel(const uint8_t *x, const int pixels, const ptrdiff_t block, const int groups,
+                                   const int8_t *weight, const int32_t *bias, const float *m, uint8_t *y, const int mr,
+                                   const int nv, const int lines, const lepton_finish finish) {
   const int8_t *next = weight + (ptrdiff_t)groups * nv * 64;
-  const ptrdiff_t block = (ptrdiff_t)pixels * 16;
   LEPTON_LOOP for (int p = 0; p < pixels / mr * mr; p += mr) {
     pointwise_tile(x + (ptrdiff_t)p * 16, 16, block, groups, weight, bias, m, y + (ptrdiff_t)p * 16, block, mr, nv, next,
                    lines, finish);
@@ -193,37 +201,53 @@ LEPTON_KERNEL void pointwise_panel(const uint8_t *x, const int pixels, const int
   }
 }
 
+/* `pixels` of a map of `map` pixels, which is how far blocks lie apart */
 LEPTON_KERNEL void pointwise_map(const uint8_t *x, const uint8_t *w_, const uint8_t *b_, const uint8_t *m_, uint8_t *y,
-                                 const int pixels, const int c, const int o, const int mr, const int nv,
+                                 const int pixels, const int map, const int c, const int o, const int mr, const int nv,
                                  const lepton_finish finish) {
   const int8_t *weight = (const int8_t *)w_;
   const int32_t *bias = (const int32_t *)b_;
   const float *m = (const float *)m_;
   const int groups = (c + 3) / 4, blocks = (o + 15) / 16, tiles = (pixels + mr - 1) / mr;
+  const ptrdiff_t block = (ptrdiff_t)map * 16;
   const int lines = prefetch_share((ptrdiff_t)groups * nv * 64, (ptrdiff_t)groups * blocks * 64,
                                    tiles * LEPTON_MAX(groups / 4, 1));
   LEPTON_LOOP for (int v = 0; v < blocks / nv * nv; v += nv)
-    pointwise_panel(x, pixels, groups, weight + (ptrdiff_t)v * groups * 64, bias + v * 16, m + v * 16,
-                    y + (ptrdiff_t)v * pixels * 16, mr, nv, lines, finish);
+    pointwise_panel(x, pixels, block, groups, weight + (ptrdiff_t)v * groups * 64, bias + v * 16, m + v * 16,
+                    y + v * block, mr, nv, lines, finish);
   if (blocks % nv) {
     const int v = blocks / nv * nv;
-    pointwise_panel(x, pixels, groups, weight + (ptrdiff_t)v * groups * 64, bias + v * 16, m + v * 16,
-                    y + (ptrdiff_t)v * pixels * 16, mr, blocks % nv, 0, finish);
+    pointwise_panel(x, pixels, block, groups, weight + (ptrdiff_t)v * groups * 64, bias + v * 16, m + v * 16,
+                    y + v * block, mr, blocks % nv, 0, finish);
   }
 }
 
+LEPTON_KERNEL void pointwise_range_u8(uint8_t *restrict x, uint8_t *restrict weight, uint8_t *restrict bias,
+                                      uint8_t *restrict m, uint8_t *restrict y, const int pixels, const int map,
+                                      const int c, const int o, const int mr, const int nv, const int zy, const int lo,
+                                      const int hi, const int wide) {
+  pointwise_map(x, weight, bias, m, y, pixels, map, c, o, mr, nv, plain_finish(zy, lo, hi, wide));
+}
 LEPTON_KERNEL void pointwise_u8(uint8_t *restrict x, uint8_t *restrict weight, uint8_t *restrict bias,
                                 uint8_t *restrict m, uint8_t *restrict y, const int pixels, const int c, const int o,
                                 const int mr, const int nv, const int zy, const int lo, const int hi, const int wide) {
-  pointwise_map(x, weight, bias, m, y, pixels, c, o, mr, nv, plain_finish(zy, lo, hi, wide));
+  pointwise_map(x, weight, bias, m, y, pixels, pixels, c, o, mr, nv, plain_finish(zy, lo, hi, wide));
 }
 
 /* and a residual; the last seven arguments: those of the addition */
+LEPTON_KERNEL void pointwise_range_add_u8(uint8_t *x, uint8_t *restrict weight, uint8_t *restrict bias,
+                                          uint8_t *restrict m, uint8_t *residual, uint8_t *y, const int pixels,
+                                          const int map, const int c, const int o, const int mr, const int nv,
+                                          const int zy, const int lo, const int hi, const int wide,
+                                          ADDITION_PARAMETERS) {
+  pointwise_map(x, weight, bias, m, y, pixels, map, c, o, mr, nv,
+                adding_finish(y, residual, zy, lo, hi, wide, ADDITION_ARGUMENTS));
+}
 LEPTON_KERNEL void pointwise_add_u8(uint8_t *x, uint8_t *restrict weight, uint8_t *restrict bias, uint8_t *restrict m,
                                     uint8_t *residual, uint8_t *y, const int pixels, const int c, const int o,
                                     const int mr, const int nv, const int zy, const int lo, const int hi,
                                     const int wide, ADDITION_PARAMETERS) {
-  pointwise_map(x, weight, bias, m, y, pixels, c, o, mr, nv,
+  pointwise_map(x, weight, bias, m, y, pixels, pixels, c, o, mr, nv,
                 adding_finish(y, residual, zy, lo, hi, wide, ADDITION_ARGUMENTS));
 }
 

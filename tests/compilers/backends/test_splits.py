@@ -23,7 +23,7 @@ from lepton_sdk import Session
 from lepton_sdk.benchmark import example_inputs
 from lepton_sdk.engines.pool import open_pool
 from lepton_sdk.program import Padding, Quantization, Tensor, reference
-from lepton_sdk.program.operations import Conv2d
+from lepton_sdk.program.operations import Conv2d, GroupedConv2d
 from lepton_sdk.program.tensors import constant
 from lepton_targets import get_target
 from lepton_targets.host import runs_here
@@ -130,8 +130,10 @@ def conv(height: int, channels: int) -> Case:
     return Case(program_of(tensors, [op]), (rng.integers(-128, 128, shape).astype(np.int8),))
 
 
-def parts(case: Case, target: str) -> list[Call]:
-    return [part for call in cpu.plan(case.program, get_target(target)).calls for part in call.parts]
+def parts(case: Case, target: str, kernel: str = "conv") -> list[Call]:
+    """The parts of the calls of kernels whose names begin so."""
+    calls = cpu.plan(case.program, get_target(target)).calls
+    return [part for call in calls if call.kernel.startswith(kernel) for part in call.parts]
 
 
 def test_work_that_is_not_worth_a_fork_stays_whole() -> None:
@@ -146,6 +148,66 @@ def test_panels_are_one_call_with_steps_and_rows_know_their_borders() -> None:
     top, middle, bottom = parts(conv(32, 16), "x86-64")
     assert (top.times, bottom.times) == (1, 1)
     assert middle.times == splits.MOST_PARTS - 2
+
+
+def float_conv(side: int, inner: int, out: int, kernel: int, groups: int = 1) -> Case:
+    """A convolution that keeps its map's size; the grouped form where there are groups."""
+    rng, pad = np.random.default_rng(0), kernel // 2
+    x, y = (1, side, side, inner), (1, side, side, out)
+    w = rng.normal(size=(out, kernel, kernel, inner // groups)).astype(np.float32)
+    tensors = [Tensor("x", x, "float32"), Tensor("y", y, "float32"), constant("w", w)]
+    tensors.append(constant("b", rng.normal(size=out).astype(np.float32)))
+    padding = Padding(pad, pad, pad, pad)
+    if groups > 1:
+        op: Conv2d | GroupedConv2d = GroupedConv2d("x", "w", "b", None, "y", padding=padding)
+    else:
+        op = Conv2d("x", "w", "b", None, "y", padding=padding)
+    return Case(program_of(tensors, [op]), (rng.normal(size=x).astype(np.float32),))
+
+
+def test_halves_of_uneven_work_differ_by_one_unit() -> None:
+    rows = parts(conv(25, 16), "x86-64")
+    heights = [oh for part in rows for oh in [part.arguments[8]] * part.times if isinstance(oh, int)]
+    assert len(heights) == splits.MOST_PARTS
+    assert sum(heights) == 25
+    assert max(heights) - min(heights) <= 1
+
+
+@pytest.mark.parametrize(
+    ("kernel", "case"),
+    [
+        ("pointwise_f32", float_conv(28, 144, 24, 1)),  # one panel of outputs: by pixels
+        ("pointwise_f32", float_conv(7, 256, 512, 1)),  # many panels
+        ("winograd_f32", float_conv(28, 64, 48, 3)),  # tiles
+        ("winograd_f32", float_conv(10, 272, 272, 3)),  # output channels
+        ("pointwise_f32", float_conv(28, 120, 240, 1, groups=3)),  # panels beside each other
+    ],
+)
+def test_parts_do_what_the_whole_does(kernel: str, case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = get_target("x86-64-avx512vnni")
+    if not runs_here(row):
+        pytest.skip("this machine has no AVX-512")
+    assert len(parts(case, row.name, kernel)) > 0
+    native, backwards = Native(case.program, cpu.lower(case.program, row)), Backwards()
+    (inside,) = native.run(case.inputs)
+    pools = [open_pool(native.library, threads) for threads in (2, 3, 4, 7)]
+    for parallel in (backwards.address, *(pool.address for pool in pools if pool)):
+        (found,) = native.run(case.inputs, parallel=parallel)
+        assert found.tobytes() == inside.tobytes()
+    for pool in pools:
+        if pool:
+            pool.close()
+    monkeypatch.setattr(splits, "RULES", {})
+    whole = Native(case.program, cpu.lower(case.program, row))
+    (alone,) = whole.run(case.inputs)
+    assert inside.tobytes() == alone.tobytes()
+
+
+def test_panels_of_groups_share_a_fork() -> None:
+    plan = cpu.plan(float_conv(28, 120, 240, 1, groups=3).program, get_target("x86-64-avx512vnni"))
+    ((first, end),) = plan.together
+    assert {call.kernel for call in plan.calls[first:end]} == {"pointwise_f32"}
+    assert "beside the last" in plan.show()
 
 
 def test_a_session_gives_the_same_bytes_with_any_number_of_threads(tmp_path: Path) -> None:
@@ -199,4 +261,4 @@ def test_a_network_with_little_work_runs_on_one_thread(tmp_path: Path) -> None:
 
 def test_the_plan_says_how_many_parts() -> None:
     text = cpu.plan(program_from(KWS), get_target("x86-64")).show()
-    assert " in 7 parts" in text
+    assert " in 8 parts" in text

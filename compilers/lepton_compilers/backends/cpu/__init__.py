@@ -22,7 +22,8 @@ draft.py, plan.py     while it is made, and finished, printable
 layout.py, packing.py how tensors and weights lie in memory; ranges.py: what sums can reach
 phases.py             transposed convolutions as convolutions
 fused.py              operations that one kernel does better at once than two in turn
-splits.py             calls in parts for threads, by cuts.py; split_maps.py: those of kernels/blocked.h
+splits.py             calls in parts for threads, by cuts.py; split_dense.py: those of dense tensors,
+                      split_blocks.py, split_winograd.py: of AVX-512, split_maps.py: of kernels/blocked.h
 
 The code:
 signatures.py         kernels' parameters by name; specialised.py: one C function for all equal layers

@@ -253,21 +253,22 @@ def emit_grouped_pointwise(op: GroupedConv2d, draft: Draft) -> None:
         full[channel, first : first + inner] = weight[channel, 0, 0]
     mr, nv = draft.tile("pointwise_f32", op, float_product_tiles(x.pixels, blocks(o)))
     y, block_bytes = draft.write_blocked(op.y), x.pixels * LANES * x.element_bytes
-    for block in range(0, blocks(o), nv):
-        begin, end = block * LANES, min((block + nv) * LANES, o)
-        first = begin // each * inner // LANES * LANES
-        last = ((end - 1) // each + 1) * inner
-        part = full[begin : -(-end // LANES) * LANES, first:last]
-        panels = draft.constant(float_panels(part.reshape(len(part), 1, last - first, 1), nv))
-        draft.call(
-            "pointwise_f32",
-            (x.place + first // LANES * block_bytes).stepping(x.image_bytes),
-            panels,
-            bias + begin * x.element_bytes,
-            (y.place + block * block_bytes).stepping(y.image_bytes),
-            *(x.pixels, last - first, len(part), mr, min(nv, blocks(len(part))), *float_bounds(op.clamp)),
-            times=x.images,
-        )
+    with draft.together():
+        for block in range(0, blocks(o), nv):
+            begin, end = block * LANES, min((block + nv) * LANES, o)
+            first = begin // each * inner // LANES * LANES
+            last = ((end - 1) // each + 1) * inner
+            part = full[begin : -(-end // LANES) * LANES, first:last]
+            panels = draft.constant(float_panels(part.reshape(len(part), 1, last - first, 1), nv))
+            draft.call(
+                "pointwise_f32",
+                (x.place + first // LANES * block_bytes).stepping(x.image_bytes),
+                panels,
+                bias + begin * x.element_bytes,
+                (y.place + block * block_bytes).stepping(y.image_bytes),
+                *(x.pixels, last - first, len(part), mr, min(nv, blocks(len(part))), *float_bounds(op.clamp)),
+                times=x.images,
+            )
 
 
 def emit_conv3x3(op: Convolution, draft: Draft) -> None:

@@ -6,8 +6,9 @@ the converting call. Buffers become arena offsets only when the plan is finished
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy.typing as npt
@@ -18,7 +19,7 @@ from lepton_compilers.backends.cpu.layout import FLOATS, UNSIGNED, Blocked, MapE
 from lepton_compilers.backends.cpu.packing import WeightBlob
 from lepton_compilers.backends.cpu.plan import Buffer, Call, Layer, Place, Plan, Space
 from lepton_compilers.backends.cpu.signatures import parameters
-from lepton_compilers.backends.cpu.splits import split
+from lepton_compilers.backends.cpu.splits import MOST_PARTS, WHOLE, Split, joined, split
 from lepton_compilers.backends.cpu.tile_choice import (
     Products,
     Tile,
@@ -28,7 +29,7 @@ from lepton_compilers.backends.cpu.tile_choice import (
     by_table,
     tiled_layer,
 )
-from lepton_compilers.backends.cpu.tir import ordered_headers
+from lepton_compilers.backends.cpu.tir import HEADER_ORDER, ordered_headers
 from lepton_sdk.program import Function, Operation, Program, Tensor, TensorId
 from lepton_sdk.program.operations import Reshape
 
@@ -65,6 +66,7 @@ class Draft:
         self._sources: dict[str, str] = {}
         self._headers: list[str] = []
         self._steps: list[int] = []
+        self._together: list[tuple[int, int]] = []
         self._buffers: dict[str, Buffer] = {}
         self._dense: dict[TensorId, Place] = {}
         self._blocked: dict[TensorId, Blocked] = {}
@@ -89,6 +91,14 @@ class Draft:
         chosen = self._choice(layer, tiles)
         self._tiles.append(TileUse(layer, tiles, chosen, self.step))
         return chosen
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Calls added inside write apart and read nothing of each other: they may run at the same time."""
+        first = len(self._calls)
+        yield
+        if len(self._calls) - first > 1:
+            self._together.append((first, len(self._calls)))
 
     def source(self, kernel: str, text: str) -> None:
         """Add the C text of a kernel that stands in no header."""
@@ -199,7 +209,10 @@ class Draft:
                 if self._buffers[place.buffer].space is Space.ARENA:
                     first.setdefault(place.buffer, step)
                     last[place.buffer] = step
-        calls = [self._split(call, header) for call, header in zip(self._calls, self._headers)]
+        calls, together = self._in_parts()
+        for begin, end in together:
+            for name in {place.buffer for call in calls[begin:end] for place in call.places} & first.keys():
+                first[name], last[name] = min(first[name], begin), max(last[name], end - 1)
         lifetimes = [Lifetime(n, self._buffers[n].nbytes, first[n], last[n]) for n in first]
         arena = plan_arena(lifetimes, before, after)
         used = {place.buffer for call in self._calls for place in call.places}
@@ -214,6 +227,7 @@ class Draft:
             sources=self._sources,
             layers=self._layers(),
             tiles=tuple(self._tiles),
+            together=together,
         )
 
     def _layers(self) -> tuple[Layer, ...]:
@@ -225,11 +239,31 @@ class Draft:
                 layers.append(Layer(name, dtype, op.macs(self.tensors), calls[0], calls[-1] + 1))
         return tuple(layers)
 
-    def _split(self, call: Call, header: str) -> Call:
-        found = (parameters(name).get(call.kernel) for name in (header, *ordered_headers([header])))
+    def _in_parts(self) -> tuple[list[Call], tuple[tuple[int, int], ...]]:
+        """The calls with their parts, and which run beside each other; scratch grows as parts need."""
+        members = {number: end - first for first, end in self._together for number in range(first, end)}
+        splits = [
+            self._split(number, MOST_PARTS // members.get(number, 1)) for number in range(len(self._calls))
+        ]
+        together = tuple(
+            run for run in self._together if joined(splits[slice(*run)], self._calls[slice(*run)])
+        )
+        beside = {number for first, end in together for number in range(first, end)}
+        calls = []
+        for number, (call, found) in enumerate(zip(self._calls, splits)):
+            for name, nbytes in found.scratch.items():
+                self._buffers[name] = dataclasses.replace(self._buffers[name], nbytes=nbytes)
+            parts = found.parts or ((call,) if number in beside else ())
+            calls.append(dataclasses.replace(call, parts=parts) if parts else call)
+        return calls, together
+
+    def _split(self, number: int, most: int) -> Split:
+        call, header = self._calls[number], self._headers[number]
+        found = (
+            parameters(name).get(call.kernel) for name in (header, *ordered_headers([header]), *HEADER_ORDER)
+        )
         names = next(filter(None, found), None)
-        parts = split(call, names, self._buffers) if names else ()
-        return dataclasses.replace(call, parts=parts) if parts else call
+        return split(call, names, self._buffers, most) if names else WHOLE
 
     def _subtracted(self, name: TensorId) -> tuple[int, ...]:
         """What the kernels from and to dense tensors take last."""

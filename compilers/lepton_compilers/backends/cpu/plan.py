@@ -90,6 +90,7 @@ class Plan:
     """One function: its calls in order, every buffer they touch, and where the arena holds each.
 
     sources: C text by name of kernels that stand in no header, made for this program's shapes.
+    together: runs of calls, (first, end), all in parts that write apart and read nothing of each other.
     layers: whose calls they are; an operation without calls, as a reshape, is none, and copies to outputs are
     nobody's. tiles: where a kernel's tile was chosen.
     """
@@ -104,6 +105,7 @@ class Plan:
     sources: Mapping[str, str] = dataclasses.field(default_factory=dict)
     layers: tuple[Layer, ...] = ()
     tiles: tuple[TileUse, ...] = ()
+    together: tuple[tuple[int, int], ...] = ()
 
     def offset(self, place: Place) -> int:
         """Byte offset of an address inside its space's block."""
@@ -114,11 +116,13 @@ class Plan:
     def show(self) -> str:
         """A line a call, addresses as `space[offset]`."""
         lines = [f"{self.function}: {len(self.calls)} calls, arena {self.arena_bytes} bytes"]
-        for call in self.calls:
+        joined = {number for first, end in self.together for number in range(first + 1, end)}
+        for number, call in enumerate(self.calls):
             words = [str(a) if isinstance(a, int) else self._address(a) for a in call.arguments]
             times = f" × {call.times}" if call.times > 1 else ""
             parts = f" in {sum(part.times for part in call.parts)} parts" if call.parts else ""
-            lines.append(f"  {call.kernel}({', '.join(words)}){times}{parts}")
+            beside = ", beside the last" if number in joined else ""
+            lines.append(f"  {call.kernel}({', '.join(words)}){times}{parts}{beside}")
         return "\n".join(lines)
 
     def _address(self, place: Place) -> str:

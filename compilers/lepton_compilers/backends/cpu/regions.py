@@ -1,9 +1,10 @@
-"""C around the calls that fall into parts: a fork for each, and the pool of threads that may serve them."""
+"""C around the calls that fall into parts: forks, and the pool of threads that may serve them."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from lepton_compilers.backends.cpu.plan import Call, Plan
 from lepton_sdk.runtime import source
@@ -11,9 +12,27 @@ from lepton_sdk.runtime import source
 _OWN_INCLUDE = re.compile(r'^#include "lepton_\w+\.h"\n', re.MULTILINE)
 
 
-def numbered(plan: Plan) -> dict[int, Call]:
-    """The calls that fall into parts, by their place in the plan."""
-    return {number: call for number, call in enumerate(plan.calls) if call.parts}
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """The plan's calls from `first` up to `end`, whose parts run at the same time."""
+
+    first: int
+    end: int
+    parts: tuple[Call, ...]
+
+
+def forks(plan: Plan) -> dict[int, Fork]:
+    """What falls into parts, by the place of its first call in the plan."""
+    ends = dict(plan.together)
+    found: dict[int, Fork] = {}
+    number = 0
+    while number < len(plan.calls):
+        end = ends.get(number, number + 1)
+        parts = tuple(part for call in plan.calls[number:end] for part in call.parts)
+        if parts:
+            found[number] = Fork(number, end, parts)
+        number = end
+    return found
 
 
 def part_name(function: str, number: int) -> str:
@@ -26,7 +45,7 @@ def fork_name(function: str, number: int) -> str:
     return f"fork_{function}_{number}"
 
 
-def fork_source(function: str, pointers: Sequence[str], forked: Mapping[int, Call]) -> str:
+def fork_source(function: str, pointers: Sequence[str], forked: Mapping[int, Fork]) -> str:
     """The forks: through the caller's lepton_parallel where there is one, else part after part.
 
     pointers: names of the arguments that every part takes before its index.
@@ -34,8 +53,8 @@ def fork_source(function: str, pointers: Sequence[str], forked: Mapping[int, Cal
     fields = "\n".join(f"  uint8_t *{name};" for name in pointers)
     values = ", ".join(f"p->{name}" for name in pointers)
     text = [f"struct pointers_{function} {{\n{fields}\n  const lepton_parallel *parallel;\n}};"]
-    for number, call in forked.items():
-        run, count = f"run_{function}_{number}", sum(part.times for part in call.parts)
+    for number, fork in forked.items():
+        run, count = f"run_{function}_{number}", sum(part.times for part in fork.parts)
         text.append(
             f"""static void {run}(void *arguments, int index) {{
   const struct pointers_{function} *p = (const struct pointers_{function} *)arguments;

@@ -69,6 +69,15 @@ class Arguments:
         assert isinstance(value, Place)
         return value
 
+    def inserted(self, after: str, **literals: int) -> Arguments:
+        """Those of a kernel that takes further integers behind the parameter `after`."""
+        values: dict[str, Place | int] = {}
+        for name, value in self._values.items():
+            values[name] = value
+            if name == after:
+                values |= literals
+        return Arguments(Call("", tuple(values.values())), tuple(values))
+
     def changed(self, **changes: int) -> tuple[Place | int, ...]:
         """All arguments with some replaced; a pointer's change is the bytes to add to its address."""
         unknown = changes.keys() - self._values.keys()

@@ -80,7 +80,7 @@ def c_source(plans: Sequence[Plan], headers: Iterable[str]) -> str:
     parts = [source("lepton_parallel.h"), *map(kernel_header, ordered_headers(headers))]
     parts += _functions(plans, {plan.function: symbol(plan.function) for plan in plans})
     parts += [_bound_source(symbol(plan.function)) for plan in plans]
-    if any(map(regions.numbered, plans)):
+    if any(map(regions.forks, plans)):
         parts.append(regions.pool_source())
     return "\n".join(parts)
 
@@ -133,7 +133,7 @@ def _entry_source(plan: Plan, name: str) -> str:
     values = ["(uint8_t *)arena", "(uint8_t *)weights", "(uint8_t *)variables"]
     values += [f"(uint8_t *)inputs[{i}]" for i in range(plan.n_inputs)]
     values += [f"(uint8_t *)outputs[{i}]" for i in range(plan.n_outputs)]
-    if regions.numbered(plan):
+    if regions.forks(plan):
         start = f"  struct pointers_{plan.function} pointers = {{{', '.join(values)}, parallel}};\n"
         values.append("(uint8_t *)&pointers")
     else:
@@ -164,12 +164,12 @@ def _body_sources(plan: Plan, shared: Specialised) -> list[str]:
         import tvm  # noqa: F401
     except ImportError as error:
         raise MissingExtraError("compiling for a CPU", "compile", "apache-tvm") from error
-    forked, function = regions.numbered(plan), plan.function
+    forked, function = regions.forks(plan), plan.function
     body = function_source({f"body_{function}": _body_function(plan, shared, forked)})
     if not forked:
         return [body]
     names = {number: regions.part_name(function, number) for number in forked}
-    parts = {names[n]: _part_function(plan, shared, names[n], call.parts) for n, call in forked.items()}
+    parts = {names[n]: _part_function(plan, shared, names[n], fork.parts) for n, fork in forked.items()}
     return [function_source(parts), regions.fork_source(function, _names(plan), forked), body]
 
 
@@ -251,15 +251,18 @@ def _literal(value: int) -> Any:
     return tirx.const(value, "int32")
 
 
-def _body_function(plan: Plan, shared: Specialised, forked: Mapping[int, Call]) -> Any:
-    """Every call in order; those in `forked`, by number, through their forks."""
+def _body_function(plan: Plan, shared: Specialised, forked: Mapping[int, regions.Fork]) -> Any:
+    """Every call in order; those in `forked`, by the number of the first, through their forks."""
     from tvm import tirx
 
     frame, statements = _Frame(plan, shared), []
     buffers = list(frame.buffers.values())
     # The last pointer leads to all of them, for the forks.
     pointers = tirx.decl_buffer([1], "uint8", "pointers")
+    inside = {number for fork in forked.values() for number in range(fork.first + 1, fork.end)}
     for number, call in enumerate(plan.calls):
+        if number in inside:
+            continue
         if number in forked:
             address = tirx.address_of(tirx.BufferLoad(pointers, [_literal(0)]))
             fork = regions.fork_name(plan.function, number)
