@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from lepton_compilers.passes.record import PassRecord
     from lepton_compilers.quantize.config import QuantizationConfig
     from lepton_compilers.quantize.sensitivity import Sensitivity
+    from lepton_compilers.tuning.report import TuningReport
+    from lepton_compilers.tuning.request import TuningRequest
     from lepton_sdk.bundle import Bundle
     from lepton_sdk.program import Program
     from lepton_targets import Target
@@ -78,6 +80,14 @@ def compile_command(
     ] = None,
     labels: Annotated[Path | None, typer.Option(help="Text file with a class name a line.")] = None,
     sign: Annotated[Path | None, typer.Option(help="Ed25519 private key (PEM) to sign with.")] = None,
+    tune: Annotated[
+        float | None,
+        typer.Option(help="Seconds to search for faster tiles, measured on this machine: 60."),
+    ] = None,
+    tuning: Annotated[
+        Path | None,
+        typer.Option(help="File of tiles that --tune found: read, and with --tune kept there."),
+    ] = None,
     emit: Annotated[
         str,
         typer.Option(help="bundle, or c-project: a folder of C sources with a build file, for one target."),
@@ -103,6 +113,8 @@ def compile_command(
         raise UsageError(f"--emit is '{emit}'; accepted: bundle, c-project")
     if emit == "c-project" and sign is not None:
         raise UsageError("--sign signs bundles; a C project carries no signature")
+    if dry_run and tune is not None:
+        raise UsageError("--tune measures code, and --dry-run generates none", "leave one of them out")
     if output is not None and emit == "c-project":
         from lepton_compilers.c_project.export import export, one_cpu, project_folder
 
@@ -159,7 +171,8 @@ def compile_command(
         )
         if not as_json:
             print(table.show())
-    searched = {"sensitivity": dataclasses.asdict(table)} if table else {}
+    searched: dict[str, Any] = {"sensitivity": dataclasses.asdict(table)} if table else {}
+    told: list[TuningReport] = []
     with _progress(as_json) as report:
         arguments: dict[str, Any] = {
             "quantization": config if quantising else None,
@@ -173,10 +186,12 @@ def compile_command(
         }
         if output is None or dry_run:
             rows = chosen_targets(names)
+            request = _tuning_request(tune, tuning, rows, output)
             program = build_program(content, **arguments)
         elif emit == "c-project":
             cpu = one_cpu(chosen_targets(names))
             arguments |= {"labels": _lines(labels) if labels else (), "weights_as": c_weights}
+            arguments |= {"request": _tuning_request(tune, tuning, (cpu,), output), "tuned": told}
             files = export(model, content, cpu, output, **arguments)
         else:
             class_names = _lines(labels) if labels else None
@@ -187,13 +202,20 @@ def compile_command(
                 labels=class_names,
                 signing_key=sign,
                 sensitivity=searched.get("sensitivity"),
+                tune=tune,
+                tuning=tuning,
+                tuned=told,
                 **arguments,
             )
     if output is None or dry_run:
-        _print_plans(program, rows, passes if explain else None, as_json, searched)
+        _print_plans(program, rows, request, passes if explain else None, as_json, searched)
         return
+    if told:
+        searched["tuning"] = [one.to_json() for one in told]
+    if told and not as_json:
+        print("\n".join(one.show() for one in told))
     if emit == "c-project":
-        _print_project(output, files, passes if explain else (), as_json)
+        _print_project(output, files, passes if explain else (), as_json, searched)
         return
     summary = _summary(bundle, output, time.perf_counter() - start)
     with work_is_done():
@@ -203,11 +225,27 @@ def compile_command(
             _print_summary(summary, output, passes if explain else ())
 
 
-def _print_project(folder: Path, files: Sequence[Path], passes: Sequence[PassRecord], as_json: bool) -> None:
+def _tuning_request(
+    tune: float | None, tuning: Path | None, rows: Sequence[Target], output: Path | None
+) -> TuningRequest | None:
+    if tune is None and tuning is None:
+        return None
+    from lepton_compilers.tuning.request import beside, tuning_request
+
+    return tuning_request(tune, beside(output) if tuning is None and output else tuning, rows)
+
+
+def _print_project(
+    folder: Path,
+    files: Sequence[Path],
+    passes: Sequence[PassRecord],
+    as_json: bool,
+    searched: dict[str, Any],
+) -> None:
     with work_is_done():
         if as_json:
             listed = [{"path": str(f.relative_to(folder)), "bytes": f.stat().st_size} for f in files]
-            print_json({"folder": folder.name, "files": listed})
+            print_json({"folder": folder.name, "files": listed} | searched)
             return
         _print_passes(passes)
         print(f"{folder}: {len(files)} files; build it:  cmake -S {folder} -B {folder}/build")
@@ -243,6 +281,7 @@ def _sensitivity(
 def _print_plans(
     program: Program,
     rows: Sequence[Target],
+    request: TuningRequest | None,
     passes: Sequence[PassRecord] | None,
     as_json: bool,
     searched: dict[str, Any],
@@ -250,7 +289,11 @@ def _print_plans(
     from lepton_compilers.backends import backend_for
     from lepton_sdk.program.table import show
 
-    estimates = [backend_for(row).estimate(program, row) for row in rows]
+    # Only CPUs have tiles, so only their back end takes a choice.
+    chosen = [() if request is None else (request.known.choice(row.name),) for row in rows]
+    estimates = [
+        backend_for(row).estimate(program, row, *choice) for row, choice in zip(rows, chosen, strict=True)
+    ]
     if as_json:
         fields: dict[str, Any] = {"estimates": [dataclasses.asdict(estimate) for estimate in estimates]}
         print_json(

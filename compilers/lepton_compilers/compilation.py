@@ -16,13 +16,14 @@ import numpy.typing as npt
 from lepton_compilers.importers.source import read_model, source_format
 from lepton_sdk.output_file import check_output
 from lepton_sdk.program import Program
-from lepton_targets import Target, available_target
+from lepton_targets import Cpu, Target, available_target
 from lepton_targets.errors import BadInputError, UsageError, nearest
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
     from lepton_compilers.quantize.config import QuantizationConfig
+    from lepton_compilers.tuning.report import TuningReport
     from lepton_sdk.bundle import Bundle
 
 Array = npt.NDArray[Any]
@@ -46,6 +47,9 @@ def compile(
     labels: Sequence[str] | None = None,
     signing_key: Path | str | None = None,
     sensitivity: Mapping[str, Any] | None = None,
+    tune: float | None = None,
+    tuning: Path | str | None = None,
+    tuned: list[TuningReport] | None = None,
     explain: list[Any] | None = None,
     report: Report = lambda step: None,
 ) -> Bundle:
@@ -57,6 +61,9 @@ def compile(
     (quantize/sensitivity.py); the bundle keeps them for its report. trainable: "all", "head" (the last dense
     layer) or parameter names: adds the functions `train` and `evaluate` at `batch`. weights: parameters that
     replace the model's own, by source name.
+    tune: seconds to search for faster tiles by measurement, on this machine and for it. tuning: the file that
+    holds what such a search found: read, and with `tune` also written; without it MODEL.tuning.json beside
+    MODEL.lep. tuned: receives a report a target (lepton_compilers/tuning/).
     output: where the bundle goes; without it the bundle lives in memory only as long as it is open.
     report: called with the name of each step. Raises LeptonError with what was found and what to do.
     """
@@ -69,6 +76,12 @@ def compile(
 
         load_signing_key(signing_key)
     content = read_model(model)
+    request = None
+    if tune is not None or tuning is not None:
+        from lepton_compilers.tuning.request import beside, tiles_sha256, tuning_request
+
+        file = beside(Path(output)) if tuning is None and output is not None else tuning
+        request = tuning_request(tune, file, chosen, path, output, signing_key)
 
     from lepton_compilers.backends import backend_for
     from lepton_compilers.golden import golden_vectors
@@ -89,10 +102,20 @@ def compile(
     )
     if labels is not None:
         check_labels(program, labels)
-    artifacts = []
+    artifacts, told = [], []
     for row in chosen:
         report(f"generate code for {row.name}")
-        artifacts.append(backend_for(row).lower(program, row))
+        if request is None:
+            artifacts.append(backend_for(row).lower(program, row))
+            continue
+        assert isinstance(row, Cpu)
+        artifact, one, request = request.lower(program, row, report)
+        artifacts.append(artifact)
+        told.append(one)
+    if request is not None:
+        request.write()
+    if tuned is not None:
+        tuned.extend(told)
     report("run the reference executor")
     inputs = tuple(tensor_spec(program.tensors[name]) for name in program.function().inputs)
     samples = examples_for(inputs, calibration) if calibration else None
@@ -107,6 +130,8 @@ def compile(
         "batch": batch if trainable is not None else None,
         "weights_sha256": arrays_sha256(weights) if weights else None,
     }
+    if request is not None:
+        options["tiles_sha256"] = tiles_sha256(told)
     report("pack")
     with tempfile.TemporaryDirectory() as folder:
         return pack(

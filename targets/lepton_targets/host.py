@@ -54,3 +54,17 @@ def host() -> Cpu:
             "the reference engine runs everywhere: --engine reference",
         )
     return runnable[-1]
+
+
+@functools.cache
+def model_name() -> str:
+    """This CPU as Linux names it (`model name` in /proc/cpuinfo); the architecture where it does not."""
+    try:
+        with open("/proc/cpuinfo") as listing:
+            for line in listing:
+                name, _, value = line.partition(":")
+                if name.strip() == "model name":
+                    return value.strip()
+    except OSError:
+        pass
+    return machine()

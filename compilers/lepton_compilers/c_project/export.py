@@ -13,7 +13,10 @@ from lepton_targets import Cpu, Target
 from lepton_targets.errors import UsageError
 
 if TYPE_CHECKING:
+    from lepton_compilers.backends.cpu.tile_choice import TileChoice
     from lepton_compilers.quantize.config import QuantizationConfig
+    from lepton_compilers.tuning.report import TuningReport
+    from lepton_compilers.tuning.request import TuningRequest
 
 
 def one_cpu(rows: Sequence[Target]) -> Cpu:
@@ -44,9 +47,11 @@ def export(
     report: Callable[[str], None] = lambda step: None,
     calibration: Mapping[str, npt.NDArray[Any]] | None = None,
     quantization: QuantizationConfig | None = None,
+    request: TuningRequest | None = None,
+    tuned: list[TuningReport] | None = None,
     **program_options: Any,
 ) -> list[Path]:
-    """Write the project; returns its files. Other arguments as for `lepton_compilers.compile`."""
+    """Write the project; returns its files. request: for tiles. Others as for `lepton_compilers.compile`."""
     from lepton_compilers.backends.cpu import c_sources
     from lepton_compilers.c_project import ModelIdentity, c_identifier, project_files, write_project
     from lepton_compilers.compilation import GOLDEN_VECTORS, build_program, check_labels
@@ -60,7 +65,14 @@ def export(
         check_labels(program, labels)
     identity = ModelIdentity(c_identifier(model.stem), hashlib.sha256(content).hexdigest(), tuple(labels))
     report(f"generate code for {cpu.name}")
-    sources = c_sources(program, cpu, identity.name)
+    choice: tuple[TileChoice, ...] = ()
+    if request is not None:
+        _, told, request = request.lower(program, cpu, report)
+        request.write()
+        choice = (request.choice(cpu),)
+        if tuned is not None:
+            tuned.append(told)
+    sources = c_sources(program, cpu, identity.name, *choice)
     report("run the reference executor")
     inputs = tuple(tensor_spec(program.tensors[name]) for name in program.function().inputs)
     samples = examples_for(inputs, calibration) if calibration else None

@@ -1,0 +1,111 @@
+"""What `compile` asks of tuning: tiles by a file, or by a search that the file keeps, for all its targets."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lepton_compilers.artifact import Artifact
+from lepton_compilers.backends import cpu as backend
+from lepton_compilers.backends.cpu.tile_choice import TileChoice
+from lepton_compilers.tuning.records import Tuning, read_tuning
+from lepton_compilers.tuning.report import TuningReport
+from lepton_compilers.tuning.tune import check_runs_here, tile_uses, tune
+from lepton_sdk.durable import write_durably
+from lepton_sdk.output_file import check_output
+from lepton_sdk.program import Program
+from lepton_targets import Cpu, Target
+from lepton_targets.errors import BadInputError, UsageError
+from lepton_targets.host import runs_here
+
+
+@dataclass(frozen=True, slots=True)
+class TuningRequest:
+    """seconds: of search, for all targets together; None reads only. file: read, and with seconds written.
+
+    known: what the file held. searched: targets to search tiles for.
+    """
+
+    seconds: float | None
+    file: Path | None
+    known: Tuning
+    searched: tuple[str, ...]
+
+    def lower(
+        self, program: Program, cpu: Cpu, report: Callable[[str], None]
+    ) -> tuple[Artifact, TuningReport, TuningRequest]:
+        """The program for one target, and the request that knows what was found on the way."""
+        name = None if self.file is None else self.file.name
+        left_out = tuple(self.known.left_out(cpu.name, tile_uses(program, cpu, self.known)))
+        if self.seconds is None or cpu.name not in self.searched:
+            uses = tuple(tile_uses(program, cpu, self.known))
+            artifact = backend.lower(program, cpu, self.choice(cpu))
+            return artifact, TuningReport(cpu.name, name, uses, left_out, None), self
+        share = self.seconds / len(self.searched)
+        tuned = tune(program, cpu, share, self.known, lambda shown: report(str(shown)))
+        uses = tuple(tile_uses(program, cpu, tuned.tuning))
+        told = TuningReport(cpu.name, name, uses, left_out, tuned)
+        return tuned.artifact, told, TuningRequest(self.seconds, self.file, tuned.tuning, self.searched)
+
+    def choice(self, cpu: Cpu) -> TileChoice:
+        """Tiles by what is known."""
+        return self.known.choice(cpu.name)
+
+    def write(self) -> None:
+        """Keep what a search found."""
+        if self.seconds is not None and self.file is not None:
+            write_durably(self.file, self.known.content())
+
+
+def tuning_request(
+    seconds: float | None, file: Path | str | None, rows: Sequence[Target], *sources: Path | str | None
+) -> TuningRequest:
+    """A request that can be met. sources: files that are read or written beside, which the file must not be.
+
+    Raises UsageError for a target that is no CPU or for seconds that are no time, UnavailableError for one
+    that neither runs here nor has entries in the file, BadInputError for the file.
+    """
+    if seconds is not None and not (seconds > 0 and math.isfinite(seconds)):
+        raise UsageError(f"--tune is {seconds}; give the seconds to search for, above 0")
+    for row in rows:
+        if not isinstance(row, Cpu):
+            raise UsageError(
+                f"{row.name} has no tiles to tune: it is no CPU", "leave  --tune  and  --tuning  out"
+            )
+    path = None if file is None else Path(file)
+    if path is not None and seconds is not None:
+        check_output(path, *sources)
+    known = read_tuning(path) if path is not None and (seconds is None or path.exists()) else Tuning()
+    covered = {target for target, _ in known.entries}
+    searched = []
+    for row in rows if seconds is not None else ():
+        assert isinstance(row, Cpu)
+        if runs_here(row):
+            searched.append(row.name)
+        elif row.name not in covered:
+            check_runs_here(row)
+    if seconds is not None and not searched:
+        raise UsageError(
+            f"there is nothing to search: {path} has tiles for {', '.join(row.name for row in rows)}, "
+            "whose code this machine does not run",
+            "leave  --tune  out to compile with the file",
+        )
+    return TuningRequest(seconds, path, known, tuple(searched))
+
+
+def tiles_sha256(reports: Sequence[TuningReport]) -> str:
+    """Hash over the tiles that are not the table's, by target, in the order of the plans."""
+    changed = [[told.target, str(use.layer), use.chosen] for told in reports for use in told.changed]
+    return hashlib.sha256(json.dumps(changed).encode()).hexdigest()
+
+
+def beside(output: Path) -> Path:
+    """Where a search is kept unless a file is named: MODEL.tuning.json for MODEL.lep."""
+    stem = output.name.removesuffix(".lep")
+    if not stem:
+        raise BadInputError(f"no name for a tuning file beside {output}", "name one with  --tuning FILE")
+    return output.with_name(f"{stem}.tuning.json")
