@@ -6,7 +6,7 @@ import dataclasses
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -63,6 +63,12 @@ def compile_command(
     float_layers: Annotated[
         list[str] | None, typer.Option("--float", help="A layer that stays float32; may be given again.")
     ] = None,
+    precision: Annotated[
+        str,
+        typer.Option(
+            help="float32; or bf16: float layers multiply bfloat16 on targets that can, float32 elsewhere."
+        ),
+    ] = "float32",
     max_accuracy_drop: Annotated[
         float | None,
         typer.Option(
@@ -130,6 +136,7 @@ def compile_command(
     content = read_model(model)
     import_tvm(source_format(content))
     from lepton_compilers.compilation import build_program, chosen_targets, compile
+    from lepton_compilers.precision import checked_precision, precisions_by_target
     from lepton_compilers.quantize.config import QuantizationConfig
 
     if quantising and calibration is None and source_format(content) != "tflite":
@@ -137,6 +144,7 @@ def compile_command(
             f"--quantize {quantize} needs samples to measure ranges on",
             "give some with  --calibration samples.npz  (32 to 200 inputs, as the model will see them)",
         )
+    checked_precision(precision)
     config = QuantizationConfig(
         activations="int16" if quantize == "int8x16" else "int8",
         observer=observer,  # type: ignore[arg-type]
@@ -188,10 +196,12 @@ def compile_command(
             rows = chosen_targets(names)
             request = _tuning_request(tune, tuning, rows, output)
             program = build_program(content, **arguments)
+            precisions = precisions_by_target(program, rows, precision, tuned=request is not None)
         elif emit == "c-project":
             cpu = one_cpu(chosen_targets(names))
             arguments |= {"labels": _lines(labels) if labels else (), "weights_as": c_weights}
             arguments |= {"request": _tuning_request(tune, tuning, (cpu,), output), "tuned": told}
+            arguments["precision"] = precision
             files = export(model, content, cpu, output, **arguments)
         else:
             class_names = _lines(labels) if labels else None
@@ -201,6 +211,7 @@ def compile_command(
                 output=output,
                 labels=class_names,
                 signing_key=sign,
+                precision=precision,
                 sensitivity=searched.get("sensitivity"),
                 tune=tune,
                 tuning=tuning,
@@ -208,7 +219,7 @@ def compile_command(
                 **arguments,
             )
     if output is None or dry_run:
-        _print_plans(program, rows, request, passes if explain else None, as_json, searched)
+        _print_plans(program, rows, precisions, request, passes if explain else None, as_json, searched)
         return
     if told:
         searched["tuning"] = [one.to_json() for one in told]
@@ -254,12 +265,17 @@ def _print_project(
 def _print_summary(summary: dict[str, Any], output: Path, passes: Sequence[PassRecord]) -> None:
     _print_passes(passes)
     sizes = ", ".join(
-        f"{a['target']} {a['code_bytes'] + a['weights_bytes']:,} B" for a in summary["artifacts"]
+        f"{a['target']}{_multiplying(a)} {a['code_bytes'] + a['weights_bytes']:,} B"
+        for a in summary["artifacts"]
     )
     print(
         f"{output}: {summary['kind']}, {summary['macs']:,} MACs, {summary['bytes']:,} B "
         f"({sizes}) in {summary['seconds']:.1f} s"
     )
+
+
+def _multiplying(artifact: Mapping[str, Any]) -> str:
+    return "" if artifact["precision"] is None else f" in {artifact['precision']}"
 
 
 def _sensitivity(
@@ -281,6 +297,7 @@ def _sensitivity(
 def _print_plans(
     program: Program,
     rows: Sequence[Target],
+    precisions: Mapping[str, str],
     request: TuningRequest | None,
     passes: Sequence[PassRecord] | None,
     as_json: bool,
@@ -292,7 +309,8 @@ def _print_plans(
     # Only CPUs have tiles, so only their back end takes a choice.
     chosen = [() if request is None else (request.known.choice(row.name),) for row in rows]
     estimates = [
-        backend_for(row).estimate(program, row, *choice) for row, choice in zip(rows, chosen, strict=True)
+        backend_for(row).estimate(program, row, *choice, precision=precisions[row.name])
+        for row, choice in zip(rows, chosen, strict=True)
     ]
     if as_json:
         fields: dict[str, Any] = {"estimates": [dataclasses.asdict(estimate) for estimate in estimates]}
@@ -328,6 +346,7 @@ def _summary(bundle: Bundle, output: Path, seconds: float) -> dict[str, Any]:
         "artifacts": [
             {
                 "target": a.target,
+                "precision": manifest.precision(a.target),
                 "code_bytes": size[a.code],
                 "weights_bytes": size[a.weights] if a.weights else 0,
                 "arena_bytes": max(f.arena_bytes for f in a.functions.values()),

@@ -46,6 +46,7 @@ def compile(
     weights: Mapping[str, Array] | None = None,
     labels: Sequence[str] | None = None,
     signing_key: Path | str | None = None,
+    precision: str = "float32",
     sensitivity: Mapping[str, Any] | None = None,
     tune: float | None = None,
     tuning: Path | str | None = None,
@@ -60,7 +61,8 @@ def compile(
     stays as it is. sensitivity: plain values that say how layers were chosen for int16 and float
     (quantize/sensitivity.py); the bundle keeps them for its report. trainable: "all", "head" (the last dense
     layer) or parameter names: adds the functions `train` and `evaluate` at `batch`. weights: parameters that
-    replace the model's own, by source name.
+    replace the model's own, by source name. precision: "bf16" lets targets whose CPUs can multiply float32 as
+    bfloat16; the others compute in float32 (docs/arithmetic.md).
     tune: seconds to search for faster tiles by measurement, on this machine and for it. tuning: the file that
     holds what such a search found: read, and with `tune` also written; without it MODEL.tuning.json beside
     MODEL.lep. tuned: receives a report a target (lepton_compilers/tuning/).
@@ -86,9 +88,12 @@ def compile(
     from lepton_compilers.backends import backend_for
     from lepton_compilers.golden import golden_vectors
     from lepton_compilers.pack import pack, tensor_spec
+    from lepton_compilers.precision import checked_precision, precisions_by_target
     from lepton_sdk.bundle import ModelSource
+    from lepton_sdk.program.bfloat16 import spelled_out
     from lepton_sdk.samples import examples_for
 
+    checked_precision(precision)
     program = build_program(
         content,
         quantization=quantization,
@@ -102,11 +107,12 @@ def compile(
     )
     if labels is not None:
         check_labels(program, labels)
+    precisions = precisions_by_target(program, chosen, precision, tuned=request is not None)
     artifacts, told = [], []
     for row in chosen:
         report(f"generate code for {row.name}")
         if request is None:
-            artifacts.append(backend_for(row).lower(program, row))
+            artifacts.append(backend_for(row).lower(program, row, precision=precisions[row.name]))
             continue
         assert isinstance(row, Cpu)
         artifact, one, request = request.lower(program, row, report)
@@ -119,7 +125,8 @@ def compile(
     report("run the reference executor")
     inputs = tuple(tensor_spec(program.tensors[name]) for name in program.function().inputs)
     samples = examples_for(inputs, calibration) if calibration else None
-    vectors = golden_vectors(program, samples, GOLDEN_VECTORS)
+    rounded = spelled_out(program) if precision == "bf16" else None
+    vectors = golden_vectors(program, samples, GOLDEN_VECTORS, rounded)
     options: dict[str, Any] = {
         "targets": [row.name for row in chosen],
         "quantization": dataclasses.asdict(quantization) if quantization else None,
@@ -129,6 +136,7 @@ def compile(
         "trainable": trainable if trainable is None or isinstance(trainable, str) else list(trainable),
         "batch": batch if trainable is not None else None,
         "weights_sha256": arrays_sha256(weights) if weights else None,
+        "precision": precisions if precision != "float32" else None,
     }
     if request is not None:
         options["tiles_sha256"] = tiles_sha256(told)

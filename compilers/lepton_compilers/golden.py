@@ -81,17 +81,24 @@ _EXACT_KERNELS = frozenset((
 
 @dataclass(frozen=True, slots=True)
 class Vector:
-    """One call of a function and what must come of it, arrays in the function's order."""
+    """One call of a function and what must come of it, arrays in the function's order.
+
+    rounding: by output, how far off a target may be that multiplies less precisely, as measured here.
+    """
 
     function: str
     inputs: tuple[Array, ...]
     outputs: tuple[Array, ...]
+    rounding: tuple[float, ...] = ()
 
 
-def golden_vectors(program: Program, samples: Mapping[str, Array] | None, count: int) -> tuple[Vector, ...]:
+def golden_vectors(
+    program: Program, samples: Mapping[str, Array] | None, count: int, rounded: Program | None = None
+) -> tuple[Vector, ...]:
     """`count` vectors for every function that changes no variable but state, which is reset before each.
 
-    samples: arrays [n, …] by input name to draw from first; synthetic inputs fill the rest.
+    samples: arrays [n, …] by input name to draw from first; synthetic inputs fill the rest. rounded: the
+    program with less precise products (lepton_sdk.program.bfloat16), where a target computes them so.
     """
     vectors = []
     for function in program.functions.values():
@@ -104,15 +111,26 @@ def golden_vectors(program: Program, samples: Mapping[str, Array] | None, count:
                 for name in function.inputs
             )
             outputs = Reference(program).run(inputs, function.name)
-            vectors.append(Vector(function.name, inputs, tuple(np.ascontiguousarray(y) for y in outputs)))
+            rounding: tuple[float, ...] = ()
+            if rounded is not None:
+                found = Reference(rounded).run(inputs, function.name)
+                rounding = tuple(_largest_difference(*pair) for pair in zip(outputs, found, strict=True))
+            results = tuple(np.ascontiguousarray(y) for y in outputs)
+            vectors.append(Vector(function.name, inputs, results, rounding))
     return tuple(vectors)
+
+
+def _largest_difference(a: Array, b: Array) -> float:
+    apart = np.abs(a.astype(np.float64) - b.astype(np.float64))
+    return float(apart[np.isfinite(apart)].max(initial=0.0))
 
 
 def tolerances(program: Program, function: str, vectors: tuple[Vector, ...]) -> dict[TensorId, float | None]:
     """Largest absolute difference to allow each output; None where every bit is defined.
 
     Bits are undefined behind float sums, whose order is the target's own: there it is 1e-4 of the largest
-    golden value (at least 1e-4), or one step of a quantised tensor.
+    golden value (at least 1e-4), or one step of a quantised tensor; to either comes twice what less precise
+    products change on the golden vectors.
     """
     inexact: set[TensorId] = set()
     for op in program.function(function).operations:
@@ -121,13 +139,15 @@ def tolerances(program: Program, function: str, vectors: tuple[Vector, ...]) -> 
             inexact.update(op.outputs)
     result: dict[TensorId, float | None] = {}
     for position, name in enumerate(program.function(function).outputs):
-        peaks = [float(np.abs(v.outputs[position]).max()) for v in vectors if v.function == function]
+        own = [v for v in vectors if v.function == function]
+        peaks = [float(np.abs(v.outputs[position]).max()) for v in own]
+        rounding = 2 * max((v.rounding[position] for v in own if v.rounding), default=0.0)
         if name not in inexact:
             result[name] = None
         elif program.tensors[name].dtype.startswith("float"):
-            result[name] = 1e-4 * max([1.0, *peaks])
+            result[name] = 1e-4 * max([1.0, *peaks]) + rounding
         else:
-            result[name] = 1.0
+            result[name] = 1.0 + rounding
     return result
 
 

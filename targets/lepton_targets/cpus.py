@@ -15,6 +15,7 @@ class Isa(enum.StrEnum):
     AVX_VNNI = "avxvnni"
     AVX512_VNNI = "avx512vnni"
     AVX512_VBMI = "avx512vbmi"
+    AVX512_BF16 = "avx512bf16"
     NEON = "neon"
     NEON_ARMV7 = "neon_armv7"
     NEON_DOTPROD = "neon_dotprod"
@@ -48,6 +49,7 @@ class Cpu(Record):
 _AVX2 = ("avx2", "fma", "bmi2")
 _VNNI = (*_AVX2, "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni")
 _VBMI = (*_VNNI, "avx512vbmi", "avx512_vbmi2", "avx512ifma", "avx512_bitalg", "avx512_vpopcntdq")
+_BF16 = (*_VBMI, "avx512_bf16")
 
 CPUS: tuple[Cpu, ...] = (
     Cpu(
@@ -110,6 +112,18 @@ CPUS: tuple[Cpu, ...] = (
         zig="x86_64-linux-gnu",
         mcpu="icelake_server",
         features=_VBMI,
+    ),
+    Cpu(
+        "x86-64-avx512bf16",
+        "x86-64 with AVX-512 VBMI and BF16, Intel since Sapphire Rapids, AMD since Zen 4",
+        machine="x86_64",
+        isa=Isa.AVX512_BF16,
+        vector_bytes=64,
+        l1_kib=32,
+        l2_kib=1024,
+        zig="x86_64-linux-gnu",
+        mcpu="icelake_server+avx512bf16",
+        features=_BF16,
     ),
     Cpu(
         "aarch64",

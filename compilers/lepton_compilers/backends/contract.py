@@ -43,10 +43,13 @@ class Backend(Protocol):
     def supports(self, op: Operation, tensors: Tensors, target: Any) -> Answer:
         """Whether the target has a form for this operation on these tensors."""
 
-    def estimate(self, program: Program, target: Any) -> Estimate:
-        """The plan and its costs, nothing generated."""
+    def precisions(self, target: Any) -> tuple[str, ...]:
+        """How the target can multiply float32: `float32`, and others of precision.PRECISIONS."""
 
-    def lower(self, program: Program, target: Any) -> Artifact:
+    def estimate(self, program: Program, target: Any, *, precision: str = "float32") -> Estimate:
+        """The plan and its costs, nothing generated; precision: one of `precisions`."""
+
+    def lower(self, program: Program, target: Any, *, precision: str = "float32") -> Artifact:
         """Every function as code, with weights and variables."""
 
 

@@ -119,7 +119,8 @@ def compiler_flags(cpu: Cpu) -> tuple[str, ...]:
     name = cpu.mcpu.replace("_", "-")
     match cpu.machine:
         case "x86_64":
-            return (f"-march={name}",)
+            model, *more = name.split("+")
+            return (f"-march={model}", *(f"-m{feature}" for feature in more))
         case "riscv64":
             return ("-march=rv64gc",)
         case "armv7l":

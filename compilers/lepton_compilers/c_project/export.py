@@ -49,14 +49,18 @@ def export(
     quantization: QuantizationConfig | None = None,
     request: TuningRequest | None = None,
     tuned: list[TuningReport] | None = None,
+    precision: str = "float32",
     **program_options: Any,
 ) -> list[Path]:
     """Write the project; returns its files. request: for tiles. Others as for `lepton_compilers.compile`."""
     from lepton_compilers.backends.cpu import c_sources
+    from lepton_compilers.backends.cpu.tile_choice import by_table
     from lepton_compilers.c_project import ModelIdentity, c_identifier, project_files, write_project
     from lepton_compilers.compilation import GOLDEN_VECTORS, build_program, check_labels
     from lepton_compilers.golden import golden_vectors
     from lepton_compilers.pack import tensor_spec
+    from lepton_compilers.precision import precisions_by_target
+    from lepton_sdk.program.bfloat16 import spelled_out
     from lepton_sdk.samples import examples_for
 
     options = {"calibration": calibration, "quantization": quantization, **program_options}
@@ -64,19 +68,21 @@ def export(
     if labels:
         check_labels(program, labels)
     identity = ModelIdentity(c_identifier(model.stem), hashlib.sha256(content).hexdigest(), tuple(labels))
+    precisions = precisions_by_target(program, [cpu], precision, tuned=request is not None)
     report(f"generate code for {cpu.name}")
-    choice: tuple[TileChoice, ...] = ()
+    choice: TileChoice = by_table
     if request is not None:
         _, told, request = request.lower(program, cpu, report)
         request.write()
-        choice = (request.choice(cpu),)
+        choice = request.choice(cpu)
         if tuned is not None:
             tuned.append(told)
-    sources = c_sources(program, cpu, identity.name, *choice)
+    sources = c_sources(program, cpu, identity.name, choice, precisions[cpu.name])
     report("run the reference executor")
     inputs = tuple(tensor_spec(program.tensors[name]) for name in program.function().inputs)
     samples = examples_for(inputs, calibration) if calibration else None
-    vectors = golden_vectors(program, samples, GOLDEN_VECTORS)
+    rounded = spelled_out(program) if precision == "bf16" else None
+    vectors = golden_vectors(program, samples, GOLDEN_VECTORS, rounded)
     files = project_files(program, cpu, sources, vectors, identity, weights_as)
     write_project(folder, files)
     return [folder / path for path in files]

@@ -27,6 +27,12 @@ LEPTON_KERNEL void peak_float32(uint8_t *y, const int rounds) {
   const __m512 half = _mm512_set1_ps(0.5f);
   LEPTON_PEAK(__m512, _mm512_set1_ps(1.0f), _mm512_fmadd_ps(sum[i], half, half));
 }
+#ifdef __AVX512BF16__
+LEPTON_KERNEL void peak_bf16(uint8_t *y, const int rounds) {
+  const __m512bh half = (__m512bh)_mm512_set1_epi32(0x3f003f00);
+  LEPTON_PEAK(__m512, _mm512_set1_ps(1.0f), _mm512_dpbf16_ps(sum[i], half, half));
+}
+#endif
 #else
 #define LEPTON_PEAK_SUMS 12
 #define LEPTON_PEAK_REGISTER(sum) "+x"(sum)

@@ -84,7 +84,10 @@ def _remedies(report: Report) -> str:
 
 def _sizes(report: Report) -> str:
     rows = [
-        (t.target, size(t.code_bytes), size(t.weights_bytes), size(t.variables_bytes), size(t.arena_bytes))
+        (
+            f"{t.target}, {t.precision}" if t.precision else t.target,
+            *(size(t.code_bytes), size(t.weights_bytes), size(t.variables_bytes), size(t.arena_bytes)),
+        )
         for t in report.targets
     ]
     head = ("target", "code", "weights", "variables", "working memory")

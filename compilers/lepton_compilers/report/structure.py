@@ -70,13 +70,17 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class TargetSize:
-    """Bytes that one target's code takes in the bundle, and the working memory of `infer`."""
+    """Bytes that one target's code takes in the bundle, and the working memory of `infer`.
+
+    precision: how it multiplies float32, where that was asked for.
+    """
 
     target: str
     code_bytes: int
     weights_bytes: int
     variables_bytes: int
     arena_bytes: int
+    precision: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +131,7 @@ def target_sizes(bundle: Bundle) -> tuple[TargetSize, ...]:
             nbytes[a.weights] if a.weights else 0,
             a.variables.bytes if a.variables else 0,
             a.functions["infer"].arena_bytes if "infer" in a.functions else 0,
+            bundle.manifest.precision(a.target),
         )
         for a in bundle.manifest.artifacts
     )

@@ -180,6 +180,12 @@ class Manifest(Record):
         """Targets the bundle has machine code for."""
         return tuple(artifact.target for artifact in self.artifacts)
 
+    def precision(self, target: str) -> str | None:
+        """How a target's code multiplies float32, `float32` or `bf16`; None where that was not asked for."""
+        by_target = self.provenance.options.get("precision")
+        found = by_target.get(target) if isinstance(by_target, Mapping) else None
+        return found if isinstance(found, str) else None
+
     def to_json(self) -> bytes:
         """Canonical JSON: sorted keys, no spaces, UTF-8, floats by repr. Raises ValueError for NaN."""
         return canonical_json(_plain(self))

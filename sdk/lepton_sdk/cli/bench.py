@@ -58,6 +58,7 @@ def bench(
         "bundle": bundle.name,
         "engine": engine,
         "target": session.target,
+        "precision": _precision(session),
         "function": function,
         "threads": session.threads,
         "latency_us": own.to_json(),
@@ -92,6 +93,11 @@ class _Peak:
         return (self.macs / latency_us) / (self.loop_macs / loop_us)
 
 
+def _precision(session: Session) -> str | None:
+    """How the session's code multiplies float32, where that was asked for when it was compiled."""
+    return session.bundle.manifest.precision(session.target) if session.bundle is not None else None
+
+
 def _peak(session: Session, function: str) -> _Peak | None:
     """The loop for the session's target, if some package installed here has one; it may need a compiler."""
     from importlib.metadata import entry_points
@@ -106,6 +112,8 @@ def _peak(session: Session, function: str) -> _Peak | None:
     dtype, macs = max(by_type.items(), key=lambda item: item[1], default=("", 0))
     if not macs:
         return None
+    if dtype == "float32":
+        dtype = _precision(session) or dtype
     for entry in entry_points(group="lepton.peaks"):
         try:
             found = entry.load()(session.target, dtype)
@@ -137,7 +145,8 @@ def _cold(bundle: Path, engine: str, keys: list[Path]) -> dict[str, float]:
 def _print(report: dict[str, Any]) -> None:
     columns = ("", "min µs", "median µs", "p99 µs")
     threads = f", {report['threads']} threads" if report["threads"] > 1 else ""
-    rows = [(f"{report['engine']} ({report['target']}{threads})", *report["latency_us"].values())]
+    precision = f", {report['precision']}" if report["precision"] else ""
+    rows = [(f"{report['engine']} ({report['target']}{precision}{threads})", *report["latency_us"].values())]
     if report["against"]:
         peer = report["against"]
         rows.append((f"{peer['name']} {peer['version']}", *peer["latency_us"].values()))

@@ -78,6 +78,7 @@ def _report(bundle: Bundle, path: Path) -> dict[str, Any]:
             {
                 "target": a.target,
                 "present": a.target in present,
+                "precision": manifest.precision(a.target),
                 "code_bytes": sizes[a.code],
                 "weights_bytes": sizes[a.weights] if a.weights else 0,
                 "variables_bytes": a.variables.bytes if a.variables else 0,
@@ -144,10 +145,11 @@ def _print(report: dict[str, Any]) -> None:
     if report["artifacts"]:
         print()
         print_table(
-            ("target", "code B", "weights B", "variables B", "arena B", "here"),
+            ("target", "precision", "code B", "weights B", "variables B", "arena B", "here"),
             [
                 (
                     a["target"],
+                    a["precision"] or report["kind"],
                     a["code_bytes"],
                     a["weights_bytes"],
                     a["variables_bytes"],

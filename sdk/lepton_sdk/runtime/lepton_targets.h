@@ -15,6 +15,9 @@ static const lepton_target lepton_targets[] = {
     {"x86-64-avx512vbmi", "x86_64",
      "avx2 fma bmi2 avx512f avx512bw avx512dq avx512vl avx512_vnni avx512vbmi avx512_vbmi2 avx512ifma "
      "avx512_bitalg avx512_vpopcntdq"},
+    {"x86-64-avx512bf16", "x86_64",
+     "avx2 fma bmi2 avx512f avx512bw avx512dq avx512vl avx512_vnni avx512vbmi avx512_vbmi2 avx512ifma "
+     "avx512_bitalg avx512_vpopcntdq avx512_bf16"},
     {"aarch64", "aarch64", "asimd"},
     {"cortex-a53", "aarch64", "asimd"},
     {"cortex-a72", "aarch64", "asimd"},

@@ -9,11 +9,11 @@ from lepton_sdk.benchmark import measure
 from lepton_targets import get_target
 from lepton_targets.host import runs_here
 
+X86 = ("x86-64-avx2", "x86-64-avxvnni", "x86-64-avx512vnni", "x86-64-avx512vbmi", "x86-64-avx512bf16")
+LOOPS = [(target, dtype) for target in X86 for dtype in ("int8", "float32")]
 
-@pytest.mark.parametrize("dtype", ["int8", "float32"])
-@pytest.mark.parametrize(
-    "target", ["x86-64-avx2", "x86-64-avxvnni", "x86-64-avx512vnni", "x86-64-avx512vbmi"]
-)
+
+@pytest.mark.parametrize(("target", "dtype"), [*LOOPS, ("x86-64-avx512bf16", "bf16")])
 def test_a_loop_does_vectors_of_products(target: str, dtype: str) -> None:
     if not runs_here(get_target(target)):
         assert peak_call(target, dtype) is None
@@ -23,7 +23,7 @@ def test_a_loop_does_vectors_of_products(target: str, dtype: str) -> None:
     call, macs = found
     (latency,) = measure([call], 0.05)
     # A vector an hour would be wrong, as would be what no core can do: ten of 64 bytes a cycle at 6 GHz.
-    lanes = {"int8": 64, "float32": 16}[dtype] // (1 if "avx512" in target else 2)
+    lanes = {"int8": 64, "float32": 16, "bf16": 32}[dtype] // (1 if "avx512" in target else 2)
     assert lanes * 50e6 < macs / (latency.min * 1e-6) < lanes * 60e9
 
 
@@ -31,4 +31,5 @@ def test_other_instruction_sets_and_types_have_none() -> None:
     assert peak_call("x86-64", "int8") is None
     assert peak_call("cortex-a53", "int8") is None
     assert peak_call("x86-64-avx512vnni", "int16") is None
+    assert peak_call("x86-64-avx512vbmi", "bf16") is None
     assert peak_call("no such target", "int8") is None

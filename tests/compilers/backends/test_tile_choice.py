@@ -113,7 +113,7 @@ def test_every_tile_gives_the_references_bytes(row: Cpu, numbers: range) -> None
     assert len(counts) == 9
     assert min(counts) > 1
     for n in numbers[: max(counts)]:
-        found = Native(program, cpu.lower(program, row, nth(n))).run(inputs)
+        found = Native(program, cpu.lower(program, row, choice=nth(n))).run(inputs)
         for name, a, b in zip(program.function().outputs, found, expected, strict=True):
             np.testing.assert_array_equal(a, b, f"{name}, tiles number {n}")
 
@@ -126,7 +126,7 @@ def test_tiles_of_other_cpus_give_the_references_bytes(name: str, numbers: range
     inputs = layers.inputs(program)
     expected = reference.run(program, inputs)
     for n in numbers[: max(tile_counts(program, row))]:
-        found = Emulated(program, cpu.lower(program, row, nth(n)), row).run(inputs)
+        found = Emulated(program, cpu.lower(program, row, choice=nth(n)), row).run(inputs)
         for a, b in zip(found, expected, strict=True):
             np.testing.assert_array_equal(a, b)
 
@@ -142,7 +142,7 @@ def test_a_float_tile_changes_bits_only_where_it_says_so(numbers: range) -> None
     assert {use.layer.kernel for use in uses} >= {*ANOTHER_ORDER, "pointwise_f32", "conv3x3_f32", "conv_f32"}
     table = Native(program, cpu.lower(program, VNNI)).run(inputs)
     for n in numbers[: max(tile_counts(program, VNNI))]:
-        found = Native(program, cpu.lower(program, VNNI, nth(n))).run(inputs)
+        found = Native(program, cpu.lower(program, VNNI, choice=nth(n))).run(inputs)
         for name, a, b in zip(program.function().outputs, found, table, strict=True):
             if a.shape in otherwise:
                 np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)

@@ -32,6 +32,7 @@ def machine(monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
 @pytest.mark.parametrize(
     ("name", "features", "chosen"),
     [
+        ("x86_64", {*VBMI, "avx512_bf16"}, "x86-64-avx512bf16"),
         ("x86_64", VBMI, "x86-64-avx512vbmi"),
         ("x86_64", VNNI, "x86-64-avx512vnni"),
         ("x86_64", {"avx2", "fma", "bmi2", "avx_vnni"}, "x86-64-avxvnni"),
@@ -45,7 +46,7 @@ def machine(monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
 )
 def test_best_of_what_is_there(machine, tmp_path: Path, name, features, chosen) -> None:  # type: ignore[no-untyped-def]
     x86 = ("x86-64", "x86-64-avx2", "x86-64-avxvnni", "x86-64-avx512vnni", "x86-64-avx512vbmi")
-    targets = ("cortex-a53", "cortex-a76", *x86)
+    targets = ("cortex-a53", "cortex-a76", *x86, "x86-64-avx512bf16")
     bundle = Bundle.open(bundles.write(tmp_path / "a.lep", targets=targets))
     machine(name, features)
     if chosen is None:

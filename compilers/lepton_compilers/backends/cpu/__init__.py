@@ -13,6 +13,7 @@ training.py           gradients, the loss, the update
 
 Rows by instruction set:
 avx512vnni.py         int8, a worked example; avx512f.py: float32, winograd.py
+avx512bf16.py         float32 whose products are bfloat16, where the user allows it
 tiles.py              their tile shapes; tile_choice.py: which one a layer gets
 blocked.py            the rows of those that share kernels/blocked.h: avx2.py, avxvnni.py, neon.py, rvv.py
 int8_forms.py         what both ask of an operation
@@ -51,10 +52,11 @@ from lepton_compilers.backends.cpu.signatures import kernel_header
 from lepton_compilers.backends.cpu.tile_choice import TileChoice, by_table
 from lepton_compilers.backends.cpu.tir import c_source, c_unit, ordered_headers, symbol
 from lepton_compilers.backends.cpu.toolchain import compile_c
-from lepton_sdk.program import Operation, Program, Tensors
+from lepton_sdk.program import Operation, Program, TensorId, Tensors
 from lepton_targets import Cpu, Target
+from lepton_targets.errors import UsageError
 
-__all__ = ["CSources", "c_sources", "estimate", "lower", "operations", "plan", "supports"]
+__all__ = ["CSources", "c_sources", "estimate", "lower", "operations", "plan", "precisions", "supports"]
 
 
 def operations(target: Target) -> list[str]:
@@ -65,23 +67,35 @@ def operations(target: Target) -> list[str]:
     return sorted(kind.__name__ for kind in kinds)
 
 
+def precisions(target: Target) -> tuple[str, ...]:
+    """How the target can multiply float32."""
+    able = isinstance(target, Cpu) and instruction_set(target.isa).bfloat16 is not None
+    return ("float32", "bf16") if able else ("float32",)
+
+
 def supports(op: Operation, tensors: Tensors, cpu: Cpu) -> Answer:
     """Whether `cpu` has a form for the operation; No says what was found and what is accepted."""
     row = choose(op, tensors, instruction_set(cpu.isa).tables)
     return row if isinstance(row, No) else Yes()
 
 
-def plan(program: Program, cpu: Cpu, function: str = "infer", choice: TileChoice = by_table) -> Plan:
+def plan(
+    program: Program,
+    cpu: Cpu,
+    function: str = "infer",
+    choice: TileChoice = by_table,
+    precision: str = "float32",
+) -> Plan:
     """What `function` would run on `cpu`, without generating anything."""
-    isa = instruction_set(cpu.isa)
     offsets = {} if (block := variable_block(program)) is None else block.offsets
-    blob = WeightBlob()
-    return plan_function(program, function, isa.tables, blob, offsets, isa.slack, isa.elements, choice)[0]
+    return _function_plan(program, cpu, function, WeightBlob(), offsets, precision, choice)[0]
 
 
-def estimate(program: Program, cpu: Cpu, choice: TileChoice = by_table) -> Estimate:
+def estimate(
+    program: Program, cpu: Cpu, choice: TileChoice = by_table, precision: str = "float32"
+) -> Estimate:
     """What the program would cost on `cpu`. Raises UnsupportedOperatorError as `lower` does."""
-    plans, _, weights = _planned(program, cpu, variable_block(program), choice)
+    plans, _, weights = _planned(program, cpu, variable_block(program), precision, choice)
     return Estimate(
         target=cpu.name,
         macs={p.function: program.macs(p.function) for p in plans},
@@ -91,14 +105,14 @@ def estimate(program: Program, cpu: Cpu, choice: TileChoice = by_table) -> Estim
     )
 
 
-def lower(program: Program, cpu: Cpu, choice: TileChoice = by_table) -> Artifact:
+def lower(program: Program, cpu: Cpu, choice: TileChoice = by_table, precision: str = "float32") -> Artifact:
     """Every function of the program as code for `cpu`, its weights and variables.
 
-    choice: which of their tiles kernels get.
+    precision: how float32 is multiplied, one of `precisions`. choice: which of their tiles kernels get.
     Raises UnsupportedOperatorError that names the layer, MissingExtraError without TVM or ziglang.
     """
     variables = variable_block(program)
-    plans, headers, weights = _planned(program, cpu, variables, choice)
+    plans, headers, weights = _planned(program, cpu, variables, precision, choice)
     source = c_source(plans, headers)
     return Artifact(
         target=cpu.name,
@@ -125,10 +139,12 @@ class CSources:
     variables: VariableBlock | None
 
 
-def c_sources(program: Program, cpu: Cpu, prefix: str, choice: TileChoice = by_table) -> CSources:
+def c_sources(
+    program: Program, cpu: Cpu, prefix: str, choice: TileChoice = by_table, precision: str = "float32"
+) -> CSources:
     """Every function of the program as C, not compiled. Raises as `lower` does."""
     variables = variable_block(program)
-    plans, headers, weights = _planned(program, cpu, variables, choice)
+    plans, headers, weights = _planned(program, cpu, variables, precision, choice)
     symbols = {p.function: f"{prefix}_{p.function}" for p in plans}
     return CSources(
         model=c_unit(plans, headers, symbols),
@@ -140,20 +156,37 @@ def c_sources(program: Program, cpu: Cpu, prefix: str, choice: TileChoice = by_t
 
 
 def _planned(
-    program: Program, cpu: Cpu, variables: VariableBlock | None, choice: TileChoice
+    program: Program, cpu: Cpu, variables: VariableBlock | None, precision: str, choice: TileChoice
 ) -> tuple[list[Plan], set[str], bytes]:
     """Every function's plan, the kernel headers they need, and the weights that they share."""
-    isa, weights = instruction_set(cpu.isa), WeightBlob()
-    offsets = {} if variables is None else variables.offsets
+    weights, offsets = WeightBlob(), {} if variables is None else variables.offsets
     plans: list[Plan] = []
     headers: set[str] = set()
     for name in program.functions:
-        planned, needed = plan_function(
-            program, name, isa.tables, weights, offsets, isa.slack, isa.elements, choice
-        )
+        planned, needed = _function_plan(program, cpu, name, weights, offsets, precision, choice)
         plans.append(planned)
         headers |= needed
     return plans, headers, weights.content()
+
+
+def _function_plan(
+    program: Program,
+    cpu: Cpu,
+    function: str,
+    weights: WeightBlob,
+    variables: Mapping[TensorId, int],
+    precision: str,
+    choice: TileChoice,
+) -> tuple[Plan, frozenset[str]]:
+    isa, bfloat16 = instruction_set(cpu.isa), precision == "bf16"
+    if precision not in precisions(cpu):
+        raise UsageError(
+            f"{cpu.name} has no '{precision}' products; accepted there: {', '.join(precisions(cpu))}"
+        )
+    rows = isa.rows(bfloat16)
+    return plan_function(
+        program, function, rows, weights, variables, isa.slack, isa.elements, choice, bfloat16
+    )
 
 
 def variable_block(program: Program) -> VariableBlock | None:

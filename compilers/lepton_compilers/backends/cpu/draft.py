@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from lepton_compilers.arena import Lifetime, plan_arena
 from lepton_compilers.backends.cpu.fused import ConvAdd
-from lepton_compilers.backends.cpu.layout import FLOATS, UNSIGNED, Blocked, MapElements, blocked_form
+from lepton_compilers.backends.cpu.layout import BFLOATS, FLOATS, UNSIGNED, Blocked, MapElements, blocked_form
 from lepton_compilers.backends.cpu.packing import WeightBlob
 from lepton_compilers.backends.cpu.plan import Buffer, Call, Layer, Place, Plan, Space
 from lepton_compilers.backends.cpu.signatures import parameters
@@ -41,7 +41,8 @@ ALWAYS = 1 << 30
 class Draft:
     """The calls of one function so far. `tensors` are the program's; `step` counts operations.
 
-    header: where the kernels of the present operation stand, or else in portable.h.
+    header: where the kernels of the present operation stand, or else in portable.h. kept: float32 maps that
+    are bfloat16 wherever they are read.
     """
 
     def __init__(
@@ -52,12 +53,14 @@ class Draft:
         variables: Mapping[TensorId, int],
         elements: MapElements = UNSIGNED,
         choice: TileChoice = by_table,
+        kept: frozenset[TensorId] = frozenset(),
     ) -> None:
         self.program = program
         self.function = function
         self.tensors = program.tensors
         self.step = 0
         self.header = PORTABLE_HEADER
+        self.kept = kept
         self._int8_elements = elements
         self._choice = choice
         self._tiles: list[TileUse] = []
@@ -70,6 +73,7 @@ class Draft:
         self._buffers: dict[str, Buffer] = {}
         self._dense: dict[TensorId, Place] = {}
         self._blocked: dict[TensorId, Blocked] = {}
+        self._bfloat16: dict[TensorId, Blocked] = {}
         self._last_use = _last_uses(function)
         self._output_of = _output_homes(program, function)
         for index, name in enumerate(function.inputs):
@@ -135,6 +139,10 @@ class Draft:
         existing = self._blocked.get(name)
         if existing is not None and existing.at(form.place) == form:
             return existing
+        if name in self._bfloat16:
+            blocked = self.write_blocked(name)
+            self.call("widen_bf16", self._bfloat16[name].place, blocked.place, form.nbytes // 4)
+            return blocked
         source = self.read(name)
         blocked = form.at(self.scratch(form.nbytes))
         for image in range(form.images):
@@ -148,6 +156,40 @@ class Draft:
             )
         self._blocked[name] = blocked
         return blocked
+
+    def read_bfloat16(self, name: TensorId) -> Blocked:
+        """A float32 map as bfloat16, blocked by 16 channels."""
+        if name not in self._bfloat16:
+            form = blocked_form(self.tensors[name], BFLOATS)
+            wide = self._blocked.get(name)
+            if wide is not None:
+                self.narrow(name)
+            else:
+                source, narrow = self.read(name), form.at(self.scratch(form.nbytes))
+                for image in range(form.images):
+                    self.call(
+                        BFLOATS.pack,
+                        source + image * form.pixels * form.channels * 4,
+                        narrow.place + image * form.image_bytes,
+                        form.pixels,
+                        form.channels,
+                    )
+                self._bfloat16[name] = narrow
+        return self._bfloat16[name]
+
+    def write_bfloat16(self, name: TensorId, over: Blocked | None = None) -> Blocked:
+        """Where to put a float32 map as bfloat16; `over`: a form it may overwrite."""
+        form = blocked_form(self.tensors[name], BFLOATS)
+        place = over.place if over is not None else self.scratch(form.nbytes)
+        self._bfloat16[name] = form.at(place)
+        return self._bfloat16[name]
+
+    def narrow(self, name: TensorId) -> None:
+        """Round the map's blocked form; of one that is kept as bfloat16 nothing else remains."""
+        wide, narrow = self._blocked[name], self.write_bfloat16(name)
+        self.call("narrow_bf16", wide.place, narrow.place, narrow.nbytes // 2)
+        if name in self.kept:
+            del self._blocked[name]
 
     def read_rows(self, name: TensorId) -> Blocked:
         """A matrix [N, K] blocked in any way that keeps rows apart: also the map that was flattened to it."""
@@ -180,6 +222,10 @@ class Draft:
     def overwritable(self, name: TensorId) -> Blocked | None:
         """The tensor's blocked form if this operation is the last that reads it, else None."""
         return self._blocked.get(name) if self._dies_here(name) else None
+
+    def overwritable_bfloat16(self, name: TensorId) -> Blocked | None:
+        """The tensor's form in bfloat16 if this operation is the last that reads it, else None."""
+        return self._bfloat16.get(name) if self._dies_here(name) else None
 
     def rename(self, source: TensorId, name: TensorId) -> None:
         """`name` is the same bytes as `source`: every form of the one is a form of the other."""
@@ -275,10 +321,11 @@ class Draft:
         return FLOATS if self.tensors[name].dtype == "float32" else self._int8_elements
 
     def _unpack(self, name: TensorId) -> None:
-        source, target = self._blocked[name], self._dense[name]
+        narrow = name not in self._blocked and name in self._bfloat16
+        source, target = (self._bfloat16 if narrow else self._blocked)[name], self._dense[name]
         for image in range(source.images):
             self.call(
-                self._elements(name).unpack,
+                (BFLOATS if narrow else self._elements(name)).unpack,
                 source.place + image * source.image_bytes,
                 target + image * source.pixels * source.channels * self._item_bytes(name),
                 source.pixels,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lepton_compilers.backends.cpu import (
     avx2,
+    avx512bf16,
     avx512f,
     avx512vnni,
     avxvnni,
@@ -35,12 +37,18 @@ from lepton_targets import Isa
 class InstructionSet:
     """tables: rows to try in order. slack: bytes before and after the arena that kernels may read.
 
-    elements: what blocked feature maps hold.
+    elements: what blocked feature maps hold. bfloat16: rows that come before, where float32 may be multiplied
+    as bfloat16; None where the CPUs can't.
     """
 
     tables: tuple[Rows, ...]
     slack: tuple[int, int] = (0, 0)
     elements: MapElements = UNSIGNED
+    bfloat16: Rows | None = None
+
+    def rows(self, bfloat16: bool) -> tuple[Rows, ...]:
+        """The tables to try, those of bfloat16 first where it is allowed."""
+        return (self.bfloat16, *self.tables) if bfloat16 and self.bfloat16 is not None else self.tables
 
 
 EVERYWHERE: tuple[Rows, ...] = (
@@ -80,6 +88,7 @@ INSTRUCTION_SETS: Mapping[Isa, InstructionSet] = {
     Isa.AVX512_VNNI: AVX512,
     # The same rows: where the compiler may use VBMI, the header's byte permutes are one instruction.
     Isa.AVX512_VBMI: AVX512,
+    Isa.AVX512_BF16: dataclasses.replace(AVX512, bfloat16=avx512bf16.LOWERINGS),
 }
 
 

@@ -73,6 +73,10 @@ FLOATS = MapElements(4, pack="pack_f32", unpack="unpack_f32", shifted=False)
 """float32 as it is."""
 
 
+BFLOATS = MapElements(2, pack="pack_bf16", unpack="unpack_bf16", shifted=False)
+"""float32 rounded to bfloat16."""
+
+
 def blocked_form(tensor: Tensor, elements: MapElements = UNSIGNED) -> Blocked:
     """The blocked layout that a tensor's shape calls for, at no place yet: rank 4 by pixels, else by rows."""
     shape, size = tensor.shape, elements.element_bytes

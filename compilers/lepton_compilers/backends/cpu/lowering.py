@@ -15,6 +15,7 @@ from lepton_compilers.backends.cpu.phases import in_phases
 from lepton_compilers.backends.cpu.plan import Plan
 from lepton_compilers.backends.cpu.tile_choice import TileChoice, by_table
 from lepton_sdk.program import Function, Operation, Program, TensorId, Tensors
+from lepton_sdk.program.bfloat16 import kept
 from lepton_targets.errors import UnsupportedOperatorError
 
 
@@ -58,15 +59,20 @@ def plan_function(
     slack: tuple[int, int] = (0, 0),
     elements: MapElements = UNSIGNED,
     choice: TileChoice = by_table,
+    bfloat16: bool = False,
 ) -> tuple[Plan, frozenset[str]]:
     """The kernel calls of one function and the headers they stand in.
 
     variables: byte offset of each in the block. slack: bytes before and after the arena that kernels read.
-    elements: what blocked feature maps hold. choice: which tile a kernel gets.
+    elements: what blocked feature maps hold. choice: which tile a kernel gets. bfloat16: whether `tables`
+    multiply float32 as such.
     Raises UnsupportedOperatorError that names the layer where no row of `tables` accepts an operation.
     """
+    rounded: frozenset[TensorId] = frozenset()
+    if bfloat16:
+        rounded = kept(program.function(function), program.tensors, program.variable_ids)
     program, body = planned_form(program, function, tables)
-    return plan_operations(program, body, tables, weights, variables, slack, elements, choice)
+    return plan_operations(program, body, tables, weights, variables, slack, elements, choice, rounded)
 
 
 def planned_form(program: Program, function: str, tables: Sequence[Rows]) -> tuple[Program, Function]:
@@ -88,9 +94,13 @@ def plan_operations(
     slack: tuple[int, int] = (0, 0),
     elements: MapElements = UNSIGNED,
     choice: TileChoice = by_table,
+    rounded: frozenset[TensorId] = frozenset(),
 ) -> tuple[Plan, frozenset[str]]:
-    """As plan_function, of a function in its planned form or of a part of one."""
-    draft = Draft(program, body, weights, variables, elements, choice)
+    """As plan_function, of a function in its planned form or of a part of one.
+
+    rounded: the tensors kept as bfloat16.
+    """
+    draft = Draft(program, body, weights, variables, elements, choice, rounded)
     headers = {"portable.h"}
     for step, op in enumerate(draft.function.operations):
         draft.step = step

@@ -20,6 +20,7 @@ MACS_A_ROUND: Mapping[Isa, Mapping[str, int]] = {
     Isa.AVX_VNNI: _NARROW,
     Isa.AVX512_VNNI: _WIDE,
     Isa.AVX512_VBMI: _WIDE,
+    Isa.AVX512_BF16: _WIDE | {"bf16": 16 * 32},
 }
 """Of kernels/peak.h: vectors times products of each; AVX2 multiplies bytes as int16."""
 

@@ -82,6 +82,15 @@ def float_panels(weight: Array, blocks_a_panel: int) -> Array:
     return np.concatenate(panels)
 
 
+def bfloat16_panels(weight: Array, blocks_a_panel: int) -> Array:
+    """float32 weights [O, A, K, B] that are bfloat16, as uint16: panels [A][K/2][B][blocks][16][2]; 1-D.
+
+    A and B are taps outside and inside the loop over input channels K. The last panel may be narrower.
+    """
+    halves = (np.ascontiguousarray(weight, np.float32).view(np.uint32) >> np.uint32(16)).astype(np.uint16)
+    return channel_panels(halves, blocks_a_panel, 2, lambda channels: np.arange(blocks(channels) * LANES))
+
+
 def depthwise_pairs(weight: Array) -> Array:
     """int8 weights [3, 3, C] as [block][ky][2][16][4]: taps (w0, w1, w2, 0) and (0, w0, w1, w2)."""
     by_block = padded(weight, 2).reshape(3, 3, -1, LANES).transpose(2, 0, 3, 1)
