@@ -62,13 +62,15 @@ LEPTON_KERNEL void conv2d_grad_weight_tile(const float *x, const float *dy, floa
       if (ob + l < o) dw[(ob + l) * row + i + t] = sum[t][l];
 }
 
-LEPTON_KERNEL void conv2d_grad_weight(uint8_t *restrict x_, uint8_t *restrict dy_, uint8_t *restrict dw_,
-                                      const int images, const int h, const int w, const int c, const int oh,
-                                      const int ow, const int o, const int kh, const int kw, const int sh, const int sw,
-                                      const int pt, const int pl, const int dh, const int dw) {
+/* output channels from `begin`, a multiple of 16, to `end` */
+LEPTON_KERNEL void conv2d_grad_weight_range(uint8_t *restrict x_, uint8_t *restrict dy_, uint8_t *restrict dw_,
+                                            const int images, const int h, const int w, const int c, const int oh,
+                                            const int ow, const int o, const int kh, const int kw, const int sh,
+                                            const int sw, const int pt, const int pl, const int dh, const int dw,
+                                            const int begin, const int end) {
   const float *x = (const float *)x_, *dy = (const float *)dy_;
   const int tile = LEPTON_MIN(c, LEPTON_GRADIENT_TILE), whole = c - c % tile;
-  for (int ob = 0; ob < o; ob += 16)
+  for (int ob = begin; ob < end; ob += 16)
     for (int ky = 0; ky < kh; ky++)
       for (int kx = 0; kx < kw; kx++) {
         float *to = (float *)dw_ + ((ptrdiff_t)ky * kw + kx) * c;
@@ -80,6 +82,12 @@ LEPTON_KERNEL void conv2d_grad_weight(uint8_t *restrict x_, uint8_t *restrict dy
           conv2d_grad_weight_tile(x, dy, to, images, h, w, c, oh, ow, o, sh, sw, top, left, i, 1, ob,
                                   (ptrdiff_t)kh * kw * c);
       }
+}
+LEPTON_KERNEL void conv2d_grad_weight(uint8_t *restrict x, uint8_t *restrict dy, uint8_t *restrict dweight,
+                                      const int images, const int h, const int w, const int c, const int oh,
+                                      const int ow, const int o, const int kh, const int kw, const int sh, const int sw,
+                                      const int pt, const int pl, const int dh, const int dw) {
+  conv2d_grad_weight_range(x, dy, dweight, images, h, w, c, oh, ow, o, kh, kw, sh, sw, pt, pl, dh, dw, 0, o);
 }
 
 /* Weights [o][kh][kw][c] to lanes [c/16][kh][kw][o][16]; turned: both kernel axes backwards, which makes the
@@ -135,15 +143,17 @@ LEPTON_KERNEL float16_lanes depthwise_inputs(const float *from, const int each, 
   return value;
 }
 
-LEPTON_KERNEL void depthwise_grad_weight(uint8_t *restrict x_, uint8_t *restrict dy_, uint8_t *restrict dw_,
+/* output channels from `begin`, a multiple of 16, to `end` */
+LEPTON_KERNEL void depthwise_grad_weight_range(uint8_t *restrict x_, uint8_t *restrict dy_, uint8_t *restrict dw_,
                                          const int images, const int h, const int w, const int c, const int oh,
                                          const int ow, const int o, const int kh, const int kw, const int sh,
-                                         const int sw, const int pt, const int pl, const int dh, const int dw) {
+                                         const int sw, const int pt, const int pl, const int dh, const int dw,
+                                         const int begin, const int end) {
 #pragma clang fp contract(fast)
   const float *x = (const float *)x_, *dy = (const float *)dy_;
   float *to = (float *)dw_;
   const int each = o / c;
-  for (int ob = 0; ob < o; ob += 16) {
+  for (int ob = begin; ob < end; ob += 16) {
     const int lanes = LEPTON_MIN(16, o - ob);
     for (int ky = 0; ky < kh; ky++)
       for (int kx = 0; kx < kw; kx++) {
@@ -170,6 +180,12 @@ LEPTON_KERNEL void depthwise_grad_weight(uint8_t *restrict x_, uint8_t *restrict
         store_lanes(to + ((ptrdiff_t)ky * kw + kx) * o + ob, even + odd, lanes);
       }
   }
+}
+LEPTON_KERNEL void depthwise_grad_weight(uint8_t *restrict x, uint8_t *restrict dy, uint8_t *restrict dweight,
+                                         const int images, const int h, const int w, const int c, const int oh,
+                                         const int ow, const int o, const int kh, const int kw, const int sh,
+                                         const int sw, const int pt, const int pl, const int dh, const int dw) {
+  depthwise_grad_weight_range(x, dy, dweight, images, h, w, c, oh, ow, o, kh, kw, sh, sw, pt, pl, dh, dw, 0, o);
 }
 
 LEPTON_KERNEL void depthwise_grad_input(uint8_t *restrict dy_, uint8_t *restrict w_, uint8_t *restrict dx_,
@@ -250,13 +266,15 @@ LEPTON_KERNEL void dense_grad_weight_tile(const float *x, const float *dy, float
   LEPTON_UNROLL for (int t = 0; t < tile; t++) store_lanes(dw + (ptrdiff_t)t * inner, sum[t], lanes);
 }
 
-LEPTON_KERNEL void dense_grad_weight(uint8_t *restrict x_, uint8_t *restrict dy_, uint8_t *restrict dw_, const int rows,
-                                     const int inner, const int o) {
+/* outputs from `begin`, a multiple of the tile, to `end` */
+LEPTON_KERNEL void dense_grad_weight_range(uint8_t *restrict x_, uint8_t *restrict dy_, uint8_t *restrict dw_,
+                                           const int rows, const int inner, const int o, const int begin,
+                                           const int end) {
   const float *x = (const float *)x_, *dy = (const float *)dy_;
   float *dw = (float *)dw_;
   const int tile = LEPTON_MIN(o, LEPTON_GRADIENT_TILE), whole = o - o % tile;
   const int even = inner - inner % 16;
-  for (int b = 0; b < o; b += b < whole ? tile : 1) {
+  for (int b = begin; b < end; b += b < whole ? tile : 1) {
     float *to = dw + (ptrdiff_t)b * inner;
     for (int i = 0; i < even; i += 16)
       if (b < whole)
@@ -270,6 +288,10 @@ LEPTON_KERNEL void dense_grad_weight(uint8_t *restrict x_, uint8_t *restrict dy_
         dense_grad_weight_tile(x + even, dy + b, to + even, rows, inner, o, 1, inner - even);
     }
   }
+}
+LEPTON_KERNEL void dense_grad_weight(uint8_t *restrict x, uint8_t *restrict dy, uint8_t *restrict dw, const int rows,
+                                     const int inner, const int o) {
+  dense_grad_weight_range(x, dy, dw, rows, inner, o, 0, o);
 }
 
 /* ---- elements and windows ---- */

@@ -31,8 +31,13 @@ from support.emulated import Emulated
 from support.native import Native
 from support.operation_cases import EXACT_CASES, FLOAT_CASES
 from support.programs import Case, program_of, together
+from support.sequence_cases import SEQUENCE_EXACT_CASES, SEQUENCE_FLOAT_CASES
+from support.training_cases import CASES as GRADIENTS
+from support.vision_cases import EXACT_VISION, FLOAT_VISION
 
 KWS = Path(__file__).parents[2] / "data" / "kws_ref_model.tflite"
+EXACT = (*EXACT_CASES.values(), *SEQUENCE_EXACT_CASES.values(), *EXACT_VISION.values())
+FLOAT = (*FLOAT_CASES.values(), *SEQUENCE_FLOAT_CASES.values(), *FLOAT_VISION.values())
 FOR = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int)
 BODY = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int)
 
@@ -71,7 +76,7 @@ def test_parts_of_every_operation_in_any_order(row: cpu.Cpu, monkeypatch: pytest
         suppress_health_check=list(HealthCheck),
         phases=(Phase.generate,),
     )
-    @given(st.tuples(*EXACT_CASES.values(), *FLOAT_CASES.values()))
+    @given(st.tuples(*EXACT, *FLOAT))
     def check(cases: tuple[Case, ...]) -> None:
         program = together(cases)
         native, backwards = Native(program, cpu.lower(program, row)), Backwards()
@@ -79,9 +84,12 @@ def test_parts_of_every_operation_in_any_order(row: cpu.Cpu, monkeypatch: pytest
         callers = [backwards.address, *([pool.address] if pool else [])]
         for index, case in enumerate(cases):
             whole = native.run(case.inputs, f"case{index}")
-            if index < len(EXACT_CASES):
-                for a, b in zip(whole, reference.run(case.program, case.inputs), strict=True):
-                    np.testing.assert_array_equal(a, b, err_msg=str(case.program.function().operations))
+            for a, b in zip(whole, reference.run(case.program, case.inputs), strict=True):
+                message = str(case.program.function().operations)
+                if index < len(EXACT):
+                    np.testing.assert_array_equal(a, b, err_msg=message)
+                else:
+                    np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3, err_msg=message)
             for parallel in callers:
                 for a, b in zip(native.run(case.inputs, f"case{index}", parallel), whole):
                     assert a.tobytes() == b.tobytes(), case.program.function().operations
@@ -91,6 +99,42 @@ def test_parts_of_every_operation_in_any_order(row: cpu.Cpu, monkeypatch: pytest
 
     check()
     assert max(counts) >= splits.MOST_PARTS // 2
+
+
+def test_parts_of_every_gradient_in_any_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also sums over a batch: the same bytes whoever does which part."""
+    monkeypatch.setattr(splits, "LEAST_PART_NS", 0.0)
+    row = get_target("x86-64-avx2")
+    if not runs_here(row):
+        pytest.skip("this machine has no AVX2")
+    counts: list[int] = []
+
+    @settings(
+        max_examples=4,
+        deadline=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+        phases=(Phase.generate,),
+    )
+    @given(st.tuples(*GRADIENTS.values()))
+    def check(cases: tuple[Case, ...]) -> None:
+        program = together(cases)
+        native, backwards = Native(program, cpu.lower(program, row)), Backwards()
+        pool = open_pool(native.library, 4)
+        callers = [backwards.address, *([pool.address] if pool else [])]
+        for index, case in enumerate(cases):
+            whole = native.run(case.inputs, f"case{index}")
+            for a, b in zip(whole, reference.run(case.program, case.inputs), strict=True):
+                np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4, err_msg=str(case.program.function()))
+            for parallel in callers:
+                for a, b in zip(native.run(case.inputs, f"case{index}", parallel), whole):
+                    assert a.tobytes() == b.tobytes(), case.program.function().operations
+        if pool:
+            pool.close()
+        counts.extend(backwards.counts)
+
+    check()
+    assert len(counts) >= len(GRADIENTS)
 
 
 @pytest.mark.parametrize("target", ["cortex-a53", "cortex-a76"])

@@ -25,6 +25,7 @@ phases.py             transposed convolutions as convolutions
 fused.py              operations that one kernel does better at once than two in turn
 splits.py             calls in parts for threads, by cuts.py; split_dense.py: those of dense tensors,
                       split_blocks.py, split_winograd.py: of AVX-512, split_maps.py: of kernels/blocked.h
+                      split_sequences.py: of sequences, pairs and vision; split_training.py: of gradients
 
 The code:
 signatures.py         kernels' parameters by name; specialised.py: one C function for all equal layers

@@ -85,7 +85,7 @@ def elements(pointers: Mapping[str, int], an_ns: float, unit: int = 64, count: s
 
 def along(
     count: str, steps: Callable[[Arguments], Mapping[str, int]], ns: Callable[[Arguments], float]
-) -> Rule:
+) -> Callable[[Arguments, Buffers], Cut]:
     """An axis whose extent is the parameter `count`; steps: bytes from one to the next behind pointers."""
 
     def rule(a: Arguments, buffers: Buffers) -> Cut:

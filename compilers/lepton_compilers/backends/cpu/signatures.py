@@ -16,6 +16,8 @@ _PARAMETER_MACROS = "finish.h"
 """Where the parameters stand that several headers' kernels share."""
 
 _MACRO = re.compile(r"#define (\w+)[ \t]+((?:.*\\\n)*.*)\n")
+_FAMILY = re.compile(r"#define (\w+)\((\w+), \w+\)\s*\\\n\s*LEPTON_KERNEL void (\w+?)##\2\(([^)]*)\)")
+"""A macro that makes kernels which differ by a name and a value."""
 _KERNEL = re.compile(r"LEPTON_KERNEL void (\w+)\(([^)]*)\)\s*\{")
 
 
@@ -35,6 +37,9 @@ def parameters(header: str) -> Mapping[str, tuple[str, ...]]:
         for name, body in macros.items():
             listed = re.sub(rf"\b{name}\b", body.replace("\\", r"\\"), listed)
         found[kernel] = tuple(_name(parameter) for parameter in listed.split(","))
+    for macro, _, prefix, listed in _FAMILY.findall(text):
+        for name in re.findall(rf"^{macro}\((\w+),", text, re.MULTILINE):
+            found[prefix + name] = tuple(_name(parameter) for parameter in listed.split(","))
     return found
 
 
@@ -53,6 +58,11 @@ class Arguments:
         value = self._values[name]
         assert isinstance(value, int)
         return value
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All parameters' names, in their order."""
+        return tuple(self._values)
 
     @property
     def pointers(self) -> tuple[str, ...]:

@@ -13,7 +13,14 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from lepton_compilers.backends.cpu import split_blocks, split_dense, split_maps, split_winograd
+from lepton_compilers.backends.cpu import (
+    split_blocks,
+    split_dense,
+    split_maps,
+    split_sequences,
+    split_training,
+    split_winograd,
+)
 from lepton_compilers.backends.cpu.cuts import Buffers, Cut, Rule, constant
 from lepton_compilers.backends.cpu.plan import Call, Place
 from lepton_compilers.backends.cpu.signatures import Arguments
@@ -29,8 +36,15 @@ RULES: Mapping[str, Rule] = {
     **split_maps.RULES,
     **split_blocks.RULES,
     **split_winograd.RULES,
+    **split_sequences.RULES,
+    **split_training.RULES,
 }
-"""By kernel. Training's kernels sum over the whole batch and stay whole."""
+"""By kernel."""
+
+READ_ONLY = frozenset(
+    {"w_", "weight", "b_", "bias", "m_", "multiplier", "table", "table_", "gain_", "offset_"}
+)
+"""Parameters that kernels never write through, whatever they point to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +70,7 @@ def joined(splits: Sequence[Split], calls: Sequence[Call]) -> bool:
 
 def split(call: Call, names: tuple[str, ...], buffers: Buffers, most: int = MOST_PARTS) -> Split:
     """At most `most` parts of a call; none where it stays whole."""
-    rule = RULES.get(call.kernel)
+    rule = split_sequences.UNARY if call.kernel.startswith("unary_") else RULES.get(call.kernel)
     if rule is None:
         return WHOLE
     arguments = Arguments(call, names)
@@ -89,7 +103,12 @@ def _images(call: Call, cut: Cut, arguments: Arguments, buffers: Buffers) -> Spl
         scratch[place.buffer] = nbytes * call.times
         moved = [place.stepping(nbytes) if a == place else a for a in call.arguments]
         call = Call(call.kernel, tuple(moved), call.times)
-    apart = all(place.step for place in call.places if not constant(place, buffers))
+    named = dict(zip(arguments.names, call.arguments, strict=True))
+    apart = all(
+        place.step or name in READ_ONLY or constant(place, buffers)
+        for name, place in named.items()
+        if isinstance(place, Place)
+    )
     return Split((call,), ns, scratch) if apart and ns >= 2 * LEAST_PART_NS else Split(ns=ns)
 
 
