@@ -42,11 +42,8 @@ gates: $(VENV)/.dev ## lint, format, types, layers
 
 check: gates test ## every gate and every test: what CI runs
 
-bench: $(VENV)/.dev ## measure against LiteRT; writes docs/BENCHMARKS.md and docs/benchmarks.json
-	$(BIN)/python tests/benchmarks/bench.py $(ARGS)
-
-rivals: $(VENV)/.dev ## measure beside LiteRT, ONNX Runtime, OpenVINO; writes docs/RIVALS.md
-	$(BIN)/python tests/benchmarks/rivals.py $(ARGS)
+bench: $(VENV)/.dev ## measure beside LiteRT, ONNX Runtime, OpenVINO, PyTorch; writes docs/BENCHMARKS.md
+	PYTHONPATH=tests$${PYTHONPATH:+:$$PYTHONPATH} $(BIN)/python -m benchmarks.bench $(ARGS)
 
 instructions: $(VENV)/.dev ## count instructions by valgrind and qemu-user; writes docs/INSTRUCTIONS.md
 	$(BIN)/python tests/benchmarks/instructions.py $(ARGS)
@@ -64,4 +61,4 @@ clean: ## remove what was built
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help env demo test gates check bench rivals instructions fidelity onnx-coverage soak clean
+.PHONY: help env demo test gates check bench instructions fidelity onnx-coverage soak clean
