@@ -24,14 +24,20 @@ class Guarded:
     """A program's C project with the driver, compiled with some sanitizers or none."""
 
     def __init__(
-        self, folder: Path, program: Program, row: cpu.Cpu, vectors: Sequence[Vector], flags: Sequence[str]
+        self,
+        folder: Path,
+        program: Program,
+        row: cpu.Cpu,
+        vectors: Sequence[Vector],
+        flags: Sequence[str],
+        precision: str = "float32",
     ) -> None:
         if shutil.which("gcc") is None:
             if os.environ.get("CI"):
                 pytest.fail("gcc is not installed")
             pytest.skip("gcc is not installed")
         identity, self._vectors = ModelIdentity("guarded", "ab" * 32), len(vectors)
-        sources = cpu.c_sources(program, row, identity.name)
+        sources = cpu.c_sources(program, row, identity.name, precision=precision)
         files = project_files(program, row, sources, tuple(vectors), identity, "array")
         write_project(folder, files)
         self._program = folder / "driver"

@@ -15,6 +15,7 @@ By instruction set:
 finish.h              where int8 sums start and what becomes of them: bounds, residuals
 avx512vnni.h          int8 operations by vpdpbusd; VBMI where the compiler may use it, no bf16
 avx512f.h             float32 in blocks of 16 channels; avx512f_winograd.h: 3 × 3 with fewer products
+avx512bf16.h          float32 multiplied as bfloat16, where allowed; avx512bf16_winograd.h: on its maps
 blocked.h             int8 operations in blocks of 16 channels, on the tiles that one of these headers gives:
 avx2.h, avxvnni.h     x86-64 with vectors of 256 bits; avx2_lanes.h: what they share
 rvv.h                 RISC-V with vectors

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from lepton_compilers.backends import cpu
+from lepton_compilers.backends.cpu import splits
+from lepton_sdk.engines.pool import open_pool
 from lepton_sdk.program import Operation, Padding, Program, Tensor, reference
 from lepton_sdk.program.bfloat16 import rounded, spelled_out
 from lepton_sdk.program.operations import Add, AveragePool2d, Conv2d, Dense, DepthwiseConv2d, MaxPool2d
@@ -52,6 +55,32 @@ def test_one_layer_is_the_spelled_out_layer(cases: st.SearchStrategy[Case]) -> N
             bound = 2e-5 * max(1.0, float(np.abs(expected).max()))
             message = str(case.program.function().operations)
             np.testing.assert_allclose(found, expected, rtol=0, atol=bound, err_msg=message)
+
+    check()
+
+
+@executed
+def test_parts_in_any_order_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(splits, "LEAST_PART_NS", 0.0)
+
+    @settings(
+        max_examples=3,
+        deadline=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+        phases=(Phase.generate,),
+    )
+    @given(st.tuples(*BFLOAT16_CASES.values()))
+    def check(cases: tuple[Case, ...]) -> None:
+        program = together(cases)
+        code = Native(program, cpu.lower(program, TARGET, precision="bf16"))
+        pool = open_pool(code.library, 3)
+        assert pool is not None
+        with closing(pool):
+            for index, case in enumerate(cases):
+                (whole,) = code.run(case.inputs, f"case{index}")
+                (parts,) = code.run(case.inputs, f"case{index}", pool.address)
+                assert parts.tobytes() == whole.tobytes(), case.program.function().operations
 
     check()
 

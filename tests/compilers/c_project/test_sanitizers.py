@@ -14,8 +14,10 @@ from lepton_compilers.backends.cpu import splits
 from lepton_compilers.front import program_from
 from lepton_compilers.golden import Vector, golden_vectors
 from lepton_sdk.program import Program, reference
+from lepton_sdk.program.bfloat16 import spelled_out
 from lepton_targets import get_target
 from lepton_targets.host import runs_here
+from support.bfloat16_cases import BFLOAT16_CASES
 from support.evaluation_data import FLOAT_NETWORKS, INT8_NETWORKS, mlperf_tiny
 from support.guarded import GUARD_BEFORE, GUARD_BEHIND, MEMORY, OWN_HEAP, THREADS, Guarded
 from support.operation_cases import EXACT_CASES, FLOAT_CASES
@@ -61,6 +63,35 @@ def check_operations(folder: Path, row: cpu.Cpu, examples: int) -> None:
     check()
 
 
+def test_products_of_bfloat16_stay_inside_their_buffers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(splits, "LEAST_PART_NS", 0.0)
+    row = executed("x86-64-avx512bf16")
+
+    @settings(
+        max_examples=3,
+        deadline=None,
+        derandomize=True,
+        verbosity=Verbosity.quiet,
+        suppress_health_check=list(HealthCheck),
+        phases=(Phase.generate,),
+    )
+    @given(st.tuples(*BFLOAT16_CASES.values()))
+    def check(cases: tuple[Case, ...]) -> None:
+        program, vectors = together(cases), []
+        for index, case in enumerate(cases):
+            outputs = tuple(reference.run(spelled_out(case.program), case.inputs))
+            vectors.append(Vector(f"case{index}", case.inputs, outputs))
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        guarded = Guarded(folder, program, row, vectors, MEMORY, "bf16")
+        for mode in (OWN_HEAP, GUARD_BEHIND, GUARD_BEFORE):
+            guarded.check(mode)
+            guarded.check(mode, threads=3)
+
+    check()
+
+
 def check_network(folder: Path, row: cpu.Cpu, program: Program, vectors: tuple[Vector, ...]) -> None:
     guarded = Guarded(folder, program, row, vectors, MEMORY)
     for mode in (OWN_HEAP, GUARD_BEHIND, GUARD_BEFORE):
@@ -97,8 +128,8 @@ def test_a_read_behind_a_buffer_is_seen(tmp_path: Path) -> None:
     row, vectors = get_target("x86-64"), golden_vectors(program, None, 1)
     original = cpu.c_sources
 
-    def smaller(program: Program, row: cpu.Cpu, prefix: str) -> cpu.CSources:
-        sources = original(program, row, prefix)
+    def smaller(program: Program, row: cpu.Cpu, prefix: str, precision: str) -> cpu.CSources:
+        sources = original(program, row, prefix, precision=precision)
         functions = {
             name: dataclasses.replace(f, arena_bytes=f.arena_bytes - 64)
             for name, f in sources.functions.items()

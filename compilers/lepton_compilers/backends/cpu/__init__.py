@@ -24,7 +24,8 @@ layout.py, packing.py how tensors and weights lie in memory; ranges.py: what sum
 phases.py             transposed convolutions as convolutions
 fused.py              operations that one kernel does better at once than two in turn
 splits.py             calls in parts for threads, by cuts.py; split_dense.py: those of dense tensors,
-                      split_blocks.py, split_winograd.py: of AVX-512, split_maps.py: of kernels/blocked.h
+                      split_blocks.py, split_winograd.py, split_bfloat16.py: of AVX-512,
+                      split_maps.py: of kernels/blocked.h
                       split_sequences.py: of sequences, pairs and vision; split_training.py: of gradients
 
 The code:

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lepton_compilers.backends.cpu import (
+    split_bfloat16,
     split_blocks,
     split_dense,
     split_maps,
@@ -38,6 +39,7 @@ RULES: Mapping[str, Rule] = {
     **split_winograd.RULES,
     **split_sequences.RULES,
     **split_training.RULES,
+    **split_bfloat16.RULES,
 }
 """By kernel."""
 

@@ -1,0 +1,80 @@
+"""Cuts of the kernels of avx512bf16.h: panels of output channels, rows where one block is all there is.
+
+Results and residuals may differ in the bytes of their elements, which calls state. Winograd's tiles share
+their scratch and run as one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from lepton_compilers.backends.cpu.cuts import Buffers, Cut, Rule, elements
+from lepton_compilers.backends.cpu.layout import LANES, blocks
+from lepton_compilers.backends.cpu.plan import Place
+from lepton_compilers.backends.cpu.signatures import Arguments
+
+_MACS_A_NS = 200
+_WEIGHTS_A_NS = 20
+"""Orders of magnitude, to tell work worth sharing from work that is not."""
+
+
+def _panels(a: Arguments, buffers: Buffers, y_block: int, ns: float) -> Cut:
+    """Panels of nv blocks of output channels; y_block: elements of a block of y."""
+    o, nv = a["o"], a["nv"]
+    weight, bias = (name for name in a.pointers if name in ("weight", "w_", "bias", "b_"))
+    a_block = {weight: buffers[a.place(weight).buffer].nbytes // blocks(o), bias: LANES * 4}
+    a_block["y"] = y_block * (a["y_bytes"] if a.has("y_bytes") else 4)
+    if a.has("residual"):
+        a_block["residual"] = y_block * a["r_bytes"]
+
+    def part(first: int, count: int) -> tuple[Place | int, ...]:
+        begins = {name: first * nv * nbytes for name, nbytes in a_block.items()}
+        return a.changed(o=min(count * nv * LANES, o - first * nv * LANES), **begins)
+
+    return Cut(-(-blocks(o) // nv), ns, part)
+
+
+def _map(a: Arguments) -> int:
+    return a["oh"] * a["ow"] * LANES
+
+
+def _pointwise(a: Arguments, buffers: Buffers) -> Cut:
+    pixels = a["pixels"]
+    return _panels(a, buffers, pixels * LANES, pixels * a["o"] * a["c"] / _MACS_A_NS)
+
+
+def _conv3x3(a: Arguments, buffers: Buffers) -> Cut:
+    return _panels(a, buffers, _map(a), a["oh"] * a["ow"] * a["o"] * a["c"] * 9 / _MACS_A_NS)
+
+
+def _conv(a: Arguments, buffers: Buffers) -> Cut:
+    """Rows of a map whose border is written out, where there is one block of output channels."""
+    ns = a["oh"] * a["ow"] * a["o"] * a["c"] * a["kh"] * a["kw"] / _MACS_A_NS
+    if blocks(a["o"]) > 1:
+        return _panels(a, buffers, _map(a), ns)
+
+    def part(first: int, count: int) -> tuple[Place | int, ...]:
+        row = a["ow"] * LANES
+        begins = {"x": first * a["step"] * 2, "y": first * row * a["y_bytes"]}
+        if a.has("residual"):
+            begins["residual"] = first * row * a["r_bytes"]
+        return a.changed(oh=count, **begins)
+
+    return Cut(a["oh"], ns, part)
+
+
+def _row(a: Arguments, buffers: Buffers) -> Cut:
+    return _panels(a, buffers, LANES, a["inner"] * a["o"] / _WEIGHTS_A_NS)
+
+
+RULES: Mapping[str, Rule] = {
+    "pointwise_bf16": _pointwise,
+    "pointwise_add_bf16": _pointwise,
+    "conv3x3_bf16": _conv3x3,
+    "conv3x3_add_bf16": _conv3x3,
+    "conv_bf16": _conv,
+    "conv_add_bf16": _conv,
+    "row_bf16": _row,
+    "narrow_bf16": elements({"x_": 4, "y_": 2}, 16),
+    "widen_bf16": elements({"x": 2, "y": 4}, 16),
+}
