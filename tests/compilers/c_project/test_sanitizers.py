@@ -22,6 +22,7 @@ from support.evaluation_data import FLOAT_NETWORKS, INT8_NETWORKS, mlperf_tiny
 from support.guarded import GUARD_BEFORE, GUARD_BEHIND, MEMORY, OWN_HEAP, THREADS, Guarded
 from support.operation_cases import EXACT_CASES, FLOAT_CASES
 from support.programs import Case, together
+from support.training_cases import CASES as GRADIENTS
 
 KWS = Path(__file__).parents[2] / "data" / "kws_ref_model.tflite"
 TARGETS = ("x86-64", "x86-64-avx2", "x86-64-avxvnni", "x86-64-avx512vnni")
@@ -120,6 +121,31 @@ def test_threads_share_without_races(tmp_path: Path, monkeypatch: pytest.MonkeyP
     threaded = Guarded(tmp_path, program, get_target("x86-64"), golden_vectors(program, None, 1), THREADS)
     threaded.check(threads=2, repetitions=20)
     threaded.check(threads=4, repetitions=20)
+
+
+@pytest.mark.parametrize("target", ["x86-64", "x86-64-avx512vnni"])
+def test_every_operation_shares_without_races(
+    tmp_path: Path, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In as many parts as there can be, gradients too."""
+    monkeypatch.setattr(splits, "LEAST_PART_NS", 0.0)
+    row, count = executed(target), iter(range(2))
+
+    @settings(
+        max_examples=2,
+        deadline=None,
+        derandomize=True,
+        verbosity=Verbosity.quiet,
+        suppress_health_check=list(HealthCheck),
+        phases=(Phase.generate,),
+    )
+    @given(st.tuples(*EXACT_CASES.values(), *FLOAT_CASES.values(), *GRADIENTS.values()))
+    def check(cases: tuple[Case, ...]) -> None:
+        program, vectors = together(cases), vectors_of(cases)
+        threaded = Guarded(tmp_path / str(next(count)), program, row, vectors, THREADS)
+        threaded.check(threads=4, repetitions=3)
+
+    check()
 
 
 def test_a_read_behind_a_buffer_is_seen(tmp_path: Path) -> None:
