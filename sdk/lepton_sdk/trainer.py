@@ -54,7 +54,8 @@ class Evaluation:
 class Trainer:
     """Trains and evaluates the model of one bundle, in place. For one thread at a time.
 
-    source, engine, trust: as for Session, with the engines "native" and "reference".
+    source, engine, trust, threads: as for Session, with the engines "native" and "reference"; with any number
+    of threads the parameters become the same bytes.
     Raises UsageError for a bundle that was compiled without training, and what Session raises.
     """
 
@@ -63,8 +64,9 @@ class Trainer:
         source: Bundle | str | Path,
         engine: str = "native",
         trust: Path | str | Sequence[Path | str] | None = None,
+        threads: int = 1,
     ) -> None:
-        self.session = Session(source, engine=engine, trust=trust)
+        self.session = Session(source, engine=engine, trust=trust, threads=threads)
         train, evaluate = self._interfaces()
         self._features_spec = train.inputs[0]
         self.batch_size: int = self._features_spec.shape[0]

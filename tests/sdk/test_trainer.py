@@ -92,6 +92,19 @@ def test_the_same_seed_gives_the_same_bits_and_another_one_does_not(
     assert any((value != other[name]).any() for name, value in first.items())
 
 
+@pytest.mark.parametrize("threads", [2, 3])
+def test_threads_change_no_bit_of_what_is_learned(
+    bundle: Path, digits: tuple[Examples, Examples], threads: int
+) -> None:
+    train, _ = digits
+    one, several = Trainer(bundle), Trainer(bundle, threads=threads)
+    assert several.session.threads == threads
+    for trainer in (one, several):
+        trainer.fit(train.features, train.labels, epochs=1, learning_rate=0.05)
+    for name, value in one.parameters().items():
+        assert several.parameters()[name].tobytes() == value.tobytes(), name
+
+
 def test_a_short_batch_counts_only_its_own_rows(bundle: Path, digits: tuple[Examples, Examples]) -> None:
     train, _ = digits
     features, labels = train.features[:5], train.labels[:5]
