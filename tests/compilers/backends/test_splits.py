@@ -223,6 +223,7 @@ def test_halves_of_uneven_work_differ_by_one_unit() -> None:
         ("pointwise_f32", float_conv(28, 144, 24, 1)),  # one panel of outputs: by pixels
         ("pointwise_f32", float_conv(7, 256, 512, 1)),  # many panels
         ("winograd_f32", float_conv(28, 64, 48, 3)),  # tiles
+        ("winograd_f32", float_conv(20, 40, 48, 3)),  # three runs of tiles for two parts
         ("winograd_f32", float_conv(10, 272, 272, 3)),  # output channels
         ("pointwise_f32", float_conv(28, 120, 240, 1, groups=3)),  # panels beside each other
     ],

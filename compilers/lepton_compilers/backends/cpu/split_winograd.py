@@ -27,7 +27,7 @@ def grid(tiles: int, panels: int, weight_bytes: int) -> tuple[int, int]:
 
 
 def winograd(a: Arguments, buffers: Buffers) -> Cut:
-    """A part is a run of panels by a run of tiles."""
+    """A unit is a run of panels by a run of tiles; there is one run of panels, or one of tiles."""
     c, o, m, nv, oh, ow = (a[name] for name in ("c", "o", "m", "nv", "oh", "ow"))
     tiles, panels, n = -(-oh // m) * -(-ow // m), -(-blocks(o) // nv), places(m)
     by_channels, by_tiles = grid(tiles, panels, n * c * o * 4)
@@ -40,7 +40,8 @@ def winograd(a: Arguments, buffers: Buffers) -> Cut:
 
     def part(first: int, count: int) -> tuple[Place | int, ...]:
         p, t = divmod(first, by_tiles)
-        block, end = p * panels // by_channels * nv, (p + 1) * panels // by_channels * nv
+        runs = -(-count // by_tiles)
+        block, end = p * panels // by_channels * nv, (p + runs) * panels // by_channels * nv
         channels = min(o, end * LANES) - block * LANES
         begins = {"bias": block * LANES * 4, "weight": block * LANES * c * 4}
         begins |= {name: block * oh * ow * LANES * 4 for name in ("y", "residual") if a.has(name)}
@@ -49,7 +50,7 @@ def winograd(a: Arguments, buffers: Buffers) -> Cut:
             together=together,
             mr=even(together, registers),
             begin=t * tiles // by_tiles,
-            end=(t + 1) * tiles // by_tiles,
+            end=min(t + count, by_tiles) * tiles // by_tiles,
             **begins,
         )
 
