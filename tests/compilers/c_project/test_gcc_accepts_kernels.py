@@ -15,14 +15,19 @@ from lepton_compilers.backends import cpu
 from lepton_compilers.c_project import compiler_flags
 from lepton_sdk import runtime
 from lepton_targets import CPUS
+from support.bfloat16_cases import BFLOAT16_CASES
 from support.operation_cases import EXACT_CASES, FLOAT_CASES
 from support.programs import Case, together
 
+CASES = (*EXACT_CASES.values(), *FLOAT_CASES.values())
 X86 = [row for row in CPUS if row.machine == "x86_64"]
 
 
-@pytest.mark.parametrize("row", X86, ids=lambda row: row.name)
-def test_every_operation_compiles_without_a_warning(tmp_path: Path, row: cpu.Cpu) -> None:
+ROWS = [(row, precision) for row in X86 for precision in cpu.precisions(row)]
+
+
+@pytest.mark.parametrize(("row", "precision"), ROWS, ids=lambda value: getattr(value, "name", value))
+def test_every_operation_compiles_without_a_warning(tmp_path: Path, row: cpu.Cpu, precision: str) -> None:
     if shutil.which("gcc") is None:
         if os.environ.get("CI"):
             pytest.fail("gcc is not installed")
@@ -35,9 +40,9 @@ def test_every_operation_compiles_without_a_warning(tmp_path: Path, row: cpu.Cpu
         suppress_health_check=list(HealthCheck),
         phases=(Phase.generate,),
     )
-    @given(st.tuples(*EXACT_CASES.values(), *FLOAT_CASES.values()))
+    @given(st.tuples(*(CASES if precision == "float32" else BFLOAT16_CASES.values())))
     def check(cases: tuple[Case, ...]) -> None:
-        sources = cpu.c_sources(together(cases), row, "all")
+        sources = cpu.c_sources(together(cases), row, "all", precision=precision)
         (tmp_path / "kernels").mkdir(exist_ok=True)
         for name, text in sources.headers.items():
             (tmp_path / "kernels" / name).write_text(text)
