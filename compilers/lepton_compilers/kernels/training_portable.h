@@ -104,32 +104,57 @@ LEPTON_KERNEL void pack_taps_float(uint8_t *restrict w_, uint8_t *restrict y_, c
       }
 }
 
+#define LEPTON_STRIDED_TILE LEPTON_MIN(8, LEPTON_GRADIENT_TILE)
+
+/* Sixteen channels of LEPTON_STRIDED_TILE places of one row of dx, from column ix on, sw apart: the same columns of
+ * the kernel reach all of them, each from the next output place. Where there is no output place, zeros are read. */
+LEPTON_KERNEL void conv2d_grad_input_tile(const float *dy, const float *weight, const float *zeros, float *dx,
+                                          const int c, const int lanes, const int iy, const int ix, const int w,
+                                          const int oh, const int ow, const int o, const int kh, const int kw,
+                                          const int sh, const int sw, const int pt, const int pl, const int dh,
+                                          const int dw) {
+#pragma clang fp contract(fast)
+  float16_lanes sum[LEPTON_STRIDED_TILE];
+  LEPTON_UNROLL for (int t = 0; t < LEPTON_STRIDED_TILE; t++) sum[t] = (float16_lanes){0};
+  LEPTON_LOOP for (int ky = 0; ky < kh; ky++) {
+    const int ry = iy + pt - ky * dh;
+    if (ry < 0 || ry % sh != 0 || ry / sh >= oh) continue;
+    LEPTON_LOOP for (int kx = 0; kx < kw; kx++) {
+      /* Columns may lie left of the map: sw * dw * kw is added for a remainder that is never negative. */
+      const int rx = ix + pl - kx * dw;
+      if ((rx + sw * dw * kw) % sw != 0) continue;
+      const float *by = weight + ((ptrdiff_t)ky * kw + kx) * o * 16;
+      const float *from[LEPTON_STRIDED_TILE];
+      LEPTON_UNROLL for (int t = 0; t < LEPTON_STRIDED_TILE; t++) {
+        const int at = rx + t * sw;
+        from[t] = at >= 0 && at < ow * sw ? dy + ((ptrdiff_t)(ry / sh) * ow + at / sw) * o : zeros;
+      }
+      LEPTON_LOOP for (int i = 0; i < o; i++) {
+        const float16_lanes taps = load_lanes(by + (ptrdiff_t)i * 16, 16);
+        LEPTON_UNROLL for (int t = 0; t < LEPTON_STRIDED_TILE; t++) sum[t] += from[t][i] * taps;
+      }
+    }
+  }
+  LEPTON_UNROLL for (int t = 0; t < LEPTON_STRIDED_TILE; t++)
+    if (ix + t * sw < w) store_lanes(dx + (ptrdiff_t)t * sw * c, sum[t], lanes);
+}
+
 /* Any stride; weights as pack_taps_float leaves them, not turned. A place of the kernel reaches an input place
  * from one output place or from none. */
 LEPTON_KERNEL void conv2d_grad_input_strided(uint8_t *restrict dy_, uint8_t *restrict w_, uint8_t *restrict dx_,
                                              const int h, const int w, const int c, const int oh, const int ow,
                                              const int o, const int kh, const int kw, const int sh, const int sw,
                                              const int pt, const int pl, const int dh, const int dw) {
-#pragma clang fp contract(fast)
-  const float *dy = (const float *)dy_, *weight = (const float *)w_;
-  float *dx = (float *)dx_;
-  for (int cb = 0; cb < c; cb += 16)
+  float zeros[o];
+  for (int i = 0; i < o; i++) zeros[i] = 0.0f;
+  for (int cb = 0; cb < c; cb += 16) {
+    const float *taps = (const float *)w_ + (ptrdiff_t)(cb / 16) * kh * kw * o * 16;
     for (int iy = 0; iy < h; iy++)
-      for (int ix = 0; ix < w; ix++) {
-        float16_lanes sum = {0};
-        for (int ky = 0; ky < kh; ky++) {
-          const int ry = iy + pt - ky * dh;
-          if (ry < 0 || ry % sh != 0 || ry / sh >= oh) continue;
-          for (int kx = 0; kx < kw; kx++) {
-            const int rx = ix + pl - kx * dw;
-            if (rx < 0 || rx % sw != 0 || rx / sw >= ow) continue;
-            const float *from = dy + ((ptrdiff_t)(ry / sh) * ow + rx / sw) * o;
-            const float *by = weight + (((ptrdiff_t)(cb / 16) * kh + ky) * kw + kx) * o * 16;
-            for (int i = 0; i < o; i++) sum += from[i] * load_lanes(by + (ptrdiff_t)i * 16, 16);
-          }
-        }
-        store_lanes(dx + ((ptrdiff_t)iy * w + ix) * c + cb, sum, c - cb);
-      }
+      for (int first = 0; first < LEPTON_MIN(sw, w); first++)
+        for (int ix = first; ix < w; ix += sw * LEPTON_STRIDED_TILE)
+          conv2d_grad_input_tile((const float *)dy_, taps, zeros, (float *)dx_ + ((ptrdiff_t)iy * w + ix) * c + cb, c,
+                                 LEPTON_MIN(16, c - cb), iy, ix, w, oh, ow, o, kh, kw, sh, sw, pt, pl, dh, dw);
+  }
 }
 
 /* ---- depthwise convolution; output channel i reads input channel i / (o / c) ---- */

@@ -34,10 +34,9 @@ WHAT_BINDS = """
     kernels could still gain it; where it is not, the named limit binds.
 """
 TRAINING = """
-    Forward, cross-entropy, backward, SGD with momentum; PyTorch with its fused optimiser, the ratio to
-    the fastest of its forms. Our gradients run on one thread whatever is allowed. The autoencoder's
-    outputs count as class scores, for cross-entropy is the loss that we compile. *Goal*: the ratio meant
-    to be reached with one thread.
+    Forward, cross-entropy, backward, SGD with momentum; PyTorch with its fused optimiser, the ratio to the
+    fastest of its forms. The autoencoder's outputs count as class scores, for cross-entropy is the loss that
+    we compile. *Goal*: the ratio meant to be reached with one thread.
 """
 BOARDS = """
     No board was timed. Instructions of one inference, by valgrind on x86-64 and under qemu-user
