@@ -75,20 +75,19 @@ LEPTON_KERNEL void winograd_tiles_bf16(const uint16_t *x, const float *weight, c
     }
 }
 
-/* together: tiles that are transformed at a time; scratch holds their places before and after the products */
+/* Tiles from number `begin` to `end`, `together` at a time; scratch holds their places before and after the products. */
 LEPTON_KERNEL void winograd_map_bf16(const uint8_t *x, const uint8_t *weight, const uint8_t *bias, uint8_t *scratch,
                                      const int h, const int w, const int c, const int oh, const int ow, const int o,
                                      const int pt, const int pl, const int m, const int together, const int mr,
-                                     const int nv, const bf16_finish finish) {
-  const int tiles = ((oh + m - 1) / m) * ((ow + m - 1) / m), places = (m + 2) * (m + 2);
+                                     const int nv, const int begin, const int end, const bf16_finish finish) {
+  const int places = (m + 2) * (m + 2), rest = (end - begin) % together;
   float *before = (float *)scratch, *after = before + (ptrdiff_t)places * ((c + 15) / 16) * together * 16;
-  LEPTON_LOOP for (int first = 0; first < tiles / together * together; first += together)
+  LEPTON_LOOP for (int first = begin; first < end - rest; first += together)
     winograd_tiles_bf16((const uint16_t *)x, (const float *)weight, (const float *)bias, before, after, h, w, c, oh, ow,
                         o, pt, pl, m, first, together, mr, nv, finish);
-  if (tiles % together)
+  if (rest)
     winograd_tiles_bf16((const uint16_t *)x, (const float *)weight, (const float *)bias, before, after, h, w, c, oh, ow,
-                        o, pt, pl, m, tiles / together * together, tiles % together,
-                        LEPTON_MIN(mr, LEPTON_MAX(tiles % together, 1)), nv, finish);
+                        o, pt, pl, m, end - rest, rest, LEPTON_MIN(mr, rest), nv, finish);
 }
 
 LEPTON_KERNEL void winograd_bf16(uint8_t *restrict x, uint8_t *restrict weight, uint8_t *restrict bias,
@@ -96,15 +95,34 @@ LEPTON_KERNEL void winograd_bf16(uint8_t *restrict x, uint8_t *restrict weight, 
                                  const int oh, const int ow, const int o, const int pt, const int pl, const int m,
                                  const int together, const int mr, const int nv, const int y_bytes, const int lo,
                                  const int hi) {
-  winograd_map_bf16(x, weight, bias, scratch, h, w, c, oh, ow, o, pt, pl, m, together, mr, nv,
-                    bounded_bf16(y, y_bytes, lo, hi));
+  winograd_map_bf16(x, weight, bias, scratch, h, w, c, oh, ow, o, pt, pl, m, together, mr, nv, 0,
+                    winograd_tile_count(oh, ow, m), bounded_bf16(y, y_bytes, lo, hi));
 }
 LEPTON_KERNEL void winograd_add_bf16(uint8_t *x, uint8_t *restrict weight, uint8_t *restrict bias, uint8_t *residual,
                                      uint8_t *y, uint8_t *restrict scratch, const int h, const int w, const int c,
                                      const int oh, const int ow, const int o, const int pt, const int pl, const int m,
                                      const int together, const int mr, const int nv, const int y_bytes,
                                      const int r_bytes, const int lo, const int hi) {
-  winograd_map_bf16(x, weight, bias, scratch, h, w, c, oh, ow, o, pt, pl, m, together, mr, nv,
+  winograd_map_bf16(x, weight, bias, scratch, h, w, c, oh, ow, o, pt, pl, m, together, mr, nv, 0,
+                    winograd_tile_count(oh, ow, m), bounded_sum_bf16(y, y_bytes, residual, r_bytes, lo, hi));
+}
+
+/* Some tiles: `begin` to `end`. */
+LEPTON_KERNEL void winograd_range_bf16(uint8_t *restrict x, uint8_t *restrict weight, uint8_t *restrict bias,
+                                       uint8_t *restrict y, uint8_t *restrict scratch, const int h, const int w,
+                                       const int c, const int oh, const int ow, const int o, const int pt, const int pl,
+                                       const int m, const int together, const int mr, const int nv, const int begin,
+                                       const int end, const int y_bytes, const int lo, const int hi) {
+  winograd_map_bf16(x, weight, bias, scratch, h, w, c, oh, ow, o, pt, pl, m, together, mr, nv, begin, end,
+                    bounded_bf16(y, y_bytes, lo, hi));
+}
+LEPTON_KERNEL void winograd_range_add_bf16(uint8_t *x, uint8_t *restrict weight, uint8_t *restrict bias,
+                                           uint8_t *residual, uint8_t *y, uint8_t *restrict scratch, const int h,
+                                           const int w, const int c, const int oh, const int ow, const int o,
+                                           const int pt, const int pl, const int m, const int together, const int mr,
+                                           const int nv, const int begin, const int end, const int y_bytes,
+                                           const int r_bytes, const int lo, const int hi) {
+  winograd_map_bf16(x, weight, bias, scratch, h, w, c, oh, ow, o, pt, pl, m, together, mr, nv, begin, end,
                     bounded_sum_bf16(y, y_bytes, residual, r_bytes, lo, hi));
 }
 #endif

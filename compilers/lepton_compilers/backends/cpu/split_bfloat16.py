@@ -1,7 +1,6 @@
-"""Cuts of the kernels of avx512bf16.h: panels of output channels, rows where one block is all there is.
+"""Cuts of avx512bf16.h: panels of output channels, rows where one block is all there is, Winograd's tiles.
 
-Results and residuals may differ in the bytes of their elements, which calls state. Winograd's tiles share
-their scratch and run as one.
+Results and residuals may differ in the bytes of their elements, which calls state.
 """
 
 from __future__ import annotations
@@ -12,10 +11,17 @@ from lepton_compilers.backends.cpu.cuts import Buffers, Cut, Rule, elements
 from lepton_compilers.backends.cpu.layout import LANES, blocks
 from lepton_compilers.backends.cpu.plan import Place
 from lepton_compilers.backends.cpu.signatures import Arguments
+from lepton_compilers.backends.cpu.tiles import even
+from lepton_compilers.backends.cpu.winograd import places
 
 _MACS_A_NS = 200
+_TRANSFORMED_MACS_A_NS = 300
 _WEIGHTS_A_NS = 20
 """Orders of magnitude, to tell work worth sharing from work that is not."""
+
+_TILE_RUNS = 4
+_LEAST_TILES = 8
+"""A run's: fewer leave registers idle."""
 
 
 def _panels(a: Arguments, buffers: Buffers, y_block: int, ns: float) -> Cut:
@@ -67,6 +73,25 @@ def _row(a: Arguments, buffers: Buffers) -> Cut:
     return _panels(a, buffers, LANES, a["inner"] * a["o"] / _WEIGHTS_A_NS)
 
 
+def _winograd(a: Arguments, buffers: Buffers) -> Cut:
+    """Runs of tiles, a scratch of its own for each."""
+    c, o, m, oh, ow, together = (a[name] for name in ("c", "o", "m", "oh", "ow", "together"))
+    tiles = -(-oh // m) * -(-ow // m)
+    parts = max(1, min(_TILE_RUNS, tiles // _LEAST_TILES))
+    most = min(together, -(-tiles // parts))
+    ranged = a.inserted("nv", begin=0, end=tiles)
+
+    def part(first: int, count: int) -> tuple[Place | int, ...]:
+        begin, end = (n * tiles // parts for n in (first, first + count))
+        mr = even(most, 14 if a["nv"] == 2 else 16)
+        return ranged.changed(together=most, mr=mr, begin=begin, end=end)
+
+    kernel = "winograd_range_add_bf16" if a.has("residual") else "winograd_range_bf16"
+    ns = oh * ow * c * o * 9 / _TRANSFORMED_MACS_A_NS
+    tile_bytes = places(m) * (blocks(c) + blocks(o)) * LANES * 4
+    return Cut(parts, ns, part, kernel, ("scratch", most * tile_bytes))
+
+
 RULES: Mapping[str, Rule] = {
     "pointwise_bf16": _pointwise,
     "pointwise_add_bf16": _pointwise,
@@ -75,6 +100,8 @@ RULES: Mapping[str, Rule] = {
     "conv_bf16": _conv,
     "conv_add_bf16": _conv,
     "row_bf16": _row,
+    "winograd_bf16": _winograd,
+    "winograd_add_bf16": _winograd,
     "narrow_bf16": elements({"x_": 4, "y_": 2}, 16),
     "widen_bf16": elements({"x": 2, "y": 4}, 16),
 }
