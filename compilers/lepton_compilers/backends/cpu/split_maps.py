@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from lepton_compilers.backends.cpu.cuts import Buffers, Cut, Rule, window_rows
+from lepton_compilers.backends.cpu.cuts import Buffers, Cut, Rule, along, padded_rows, window_rows
 from lepton_compilers.backends.cpu.layout import LANES, blocks
 from lepton_compilers.backends.cpu.plan import Place
 from lepton_compilers.backends.cpu.signatures import Arguments
 
 _MACS_A_NS = 60
 _WINDOWS_A_NS = 15
+_PADDED_A_NS = 20
 """Orders of magnitude, to tell work worth sharing from work that is not."""
 
 Number = Callable[[Arguments], int]
@@ -111,6 +112,24 @@ def channels(taps: Number, constants: Mapping[str, int] | None = None) -> Rule:
     return rule
 
 
+def _padded_maps(a: Arguments, buffers: Buffers) -> Cut | None:
+    """Blocks, each with its border."""
+    x, wide = a["h"] * a["w"] * LANES, a["left"] + a["w"] + a["right"]
+    y = (a["top"] + a["h"] + a["bottom"]) * wide * LANES
+    itemsize = _itemsize(a, buffers, "y_", y * a["blocks"])
+    if not itemsize:
+        return None
+    steps = {"x_": x * itemsize, "y_": y * itemsize}
+    return along("blocks", lambda a: steps, lambda a: a["blocks"] * y / _PADDED_A_NS)(a, buffers)
+
+
+def _padded_rows(a: Arguments, buffers: Buffers) -> Cut | None:
+    """Rows of a map of few channels."""
+    wide, h = a["left"] + a["row"] + a["right"], a["top"] + a["h"] + a["bottom"]
+    itemsize = _itemsize(a, buffers, "y_", wide * h)
+    return padded_rows(a, (1, itemsize), _PADDED_A_NS) if itemsize else None
+
+
 def runs(*pointers: str) -> Rule:
     """Elements that all fare alike; pointers: those that step."""
 
@@ -144,6 +163,8 @@ RULES: Mapping[str, Rule] = {
     "depthwise3x3_map": channels(lambda a: 9, _STARTS),
     "average_pool_map": channels(_kernel),
     "max_pool_map": channels(_kernel),
+    "pad_map": _padded_maps,
+    "pad_rows": _padded_rows,
     "add_map": runs("a_", "b_", "y_"),
     "clamp_map": runs("x_", "y_"),
     "table_map": runs("x_", "y_"),

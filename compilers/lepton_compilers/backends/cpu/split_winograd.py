@@ -23,7 +23,10 @@ def grid(tiles: int, panels: int, weight_bytes: int) -> tuple[int, int]:
     """(Runs of panels of output channels, runs of tiles). Every run of panels transforms its inputs anew."""
     if weight_bytes > _CACHED_BYTES and tiles < _PARTS * _LEAST_TILES and panels > 1:
         return 2, 1
-    return 1, max(1, min(_PARTS, tiles // _LEAST_TILES))
+    runs = _PARTS
+    while runs > 1 and tiles < runs * _LEAST_TILES:
+        runs //= 2  # three runs would leave one of two threads with two
+    return 1, runs
 
 
 def winograd(a: Arguments, buffers: Buffers) -> Cut:
