@@ -8,7 +8,7 @@ import pytest
 from lepton_compilers.backends import cpu
 from lepton_compilers.backends.cpu.tile_choice import TileChoice
 from lepton_sdk.program import Padding, Program, Quantization, Tensor, reference
-from lepton_sdk.program.operations import Add, Conv2d, Dense, DepthwiseConv2d, window_shape
+from lepton_sdk.program.operations import Add, Conv2d, Dense, DepthwiseConv2d, GroupedConv2d, window_shape
 from lepton_sdk.program.tensors import constant
 from lepton_targets import Cpu, get_target
 from lepton_targets.host import runs_here
@@ -29,7 +29,7 @@ class Layers:
         self.random = np.random.default_rng(7)
         self.dtype = dtype
         self.tensors: list[Tensor] = []
-        self.operations: list[Conv2d | DepthwiseConv2d | Dense | Add] = []
+        self.operations: list[Conv2d | DepthwiseConv2d | GroupedConv2d | Dense | Add] = []
         for name, shape in (("few", (1, 9, 17, 3)), ("wide", (1, 7, 11, 40)), ("row", (1, 72))):
             self.tensor(name, shape)
 
@@ -79,6 +79,10 @@ class Layers:
         self.conv("wide", 24, 5)
         self.depthwise(1)
         self.depthwise(2)
+        if self.dtype == "float32":
+            parts = self.products((72, 1, 1, 20), 72)
+            y = self.tensor("groups", (1, 7, 11, 72))
+            self.operations.append(GroupedConv2d("wide", *parts, y))
         parts = self.products((136, 72), 136)
         self.operations.append(Dense("row", *parts, self.tensor("scores", (1, 136))))
         return program_of(self.tensors, self.operations)

@@ -27,9 +27,11 @@ from lepton_compilers.backends.cpu.portable import (
 )
 from lepton_compilers.backends.cpu.tiles import (
     float_depthwise_tiles,
+    float_group_tiles,
     float_product_tiles,
     float_row_tiles,
     float_spatial_tiles,
+    group_inputs,
     winograd_tile,
     winograd_tiles,
 )
@@ -251,13 +253,12 @@ def emit_grouped_pointwise(op: GroupedConv2d, draft: Draft) -> None:
     for channel in range(o):
         first = channel // each * inner
         full[channel, first : first + inner] = weight[channel, 0, 0]
-    mr, nv = draft.tile("pointwise_f32", op, float_product_tiles(x.pixels, blocks(o)))
+    mr, nv = draft.tile("pointwise_f32", op, float_group_tiles(x.pixels, o, each, inner))
     y, block_bytes = draft.write_blocked(op.y), x.pixels * LANES * x.element_bytes
     with draft.together():
         for block in range(0, blocks(o), nv):
             begin, end = block * LANES, min((block + nv) * LANES, o)
-            first = begin // each * inner // LANES * LANES
-            last = ((end - 1) // each + 1) * inner
+            first, last = group_inputs(begin, end, each, inner)
             part = full[begin : -(-end // LANES) * LANES, first:last]
             panels = draft.constant(float_panels(part.reshape(len(part), 1, last - first, 1), nv))
             draft.call(

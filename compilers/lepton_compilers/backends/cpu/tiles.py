@@ -34,7 +34,7 @@ def even(width: int, limit: int) -> int:
 def pointwise_tile(pixels: int, blocks: int) -> tuple[int, int]:
     """(mr, nv) of a 1 × 1 convolution over a run of pixels."""
     nv = min(blocks, 2)
-    return min(pixels, 12 if nv == 2 else 16), nv
+    return even(pixels, 12 if nv == 2 else 16), nv
 
 
 def spatial_tile(width: int, blocks: int, taps: int) -> tuple[int, int]:
@@ -56,9 +56,32 @@ def dense_blocks(blocks: int) -> int:
 
 
 def float_product_tile(pixels: int, blocks: int) -> tuple[int, int]:
-    """(mr, nv) of rows of pixels by columns of weights in float32."""
+    """(mr, nv) of rows of pixels by columns of weights in float32.
+
+    16 sums hide the latency of two units; with 28 of them little else finds a register.
+    """
     nv = min(blocks, 2)
-    return even(pixels, 14 if nv == 2 else 16), nv
+    return even(pixels, 8 if nv == 2 else 16), nv
+
+
+def group_inputs(begin: int, end: int, each: int, inner: int) -> tuple[int, int]:
+    """First and last + 1 input channel, from a whole block on, that outputs begin to end - 1 read.
+
+    Of a convolution in groups of `inner` inputs and `each` outputs.
+    """
+    return begin // each * inner // 16 * 16, ((end - 1) // each + 1) * inner
+
+
+def _group_products(out: int, each: int, inner: int, nv: int) -> int:
+    """Products of a pixel, with those by zero that panels of nv blocks make where they straddle groups."""
+    spans = [group_inputs(at, min(at + nv * 16, out), each, inner) for at in range(0, out, nv * 16)]
+    return sum((last - first) * nv * 16 for first, last in spans)
+
+
+def float_group_tile(pixels: int, out: int, each: int, inner: int) -> tuple[int, int]:
+    """(mr, nv) of a float32 1 × 1 convolution in groups: panels of one block where wider ones waste more."""
+    one, two = (_group_products(out, each, inner, nv) for nv in (1, 2))
+    return (even(pixels, 16), 1) if out <= 16 or one < 0.9 * two else float_product_tile(pixels, 2)
 
 
 def float_spatial_tile(width: int, blocks: int, taps: int) -> tuple[int, int]:
@@ -159,6 +182,12 @@ def float_product_tiles(pixels: int, blocks: int) -> Tiles:
     return ordered(float_product_tile(pixels, blocks), _product_tiles(pixels, blocks, taps=1))
 
 
+def float_group_tiles(pixels: int, out: int, each: int, inner: int) -> Tiles:
+    """Of float_group_tile."""
+    families = _product_tiles(pixels, -(-out // 16), taps=1)
+    return ordered(float_group_tile(pixels, out, each, inner), families)
+
+
 def float_spatial_tiles(width: int, blocks: int, taps: int) -> Tiles:
     """Of float_spatial_tile."""
     return ordered(float_spatial_tile(width, blocks, taps), _product_tiles(width, blocks, taps))
@@ -175,7 +204,10 @@ def float_row_tiles(blocks: int) -> Tiles:
 
 
 def winograd_tiles(height: int, width: int, inner: int, out: int) -> Tiles:
-    """Of winograd_tile; m = 0 stands for the direct sum, (0, 0, mr, nv). Another m rounds otherwise."""
+    """Of winograd_tile; m = 0 stands for the direct sum, (0, 0, mr, nv). Another m rounds otherwise.
+
+    Panels hold two blocks at most: split_winograd.py, which takes tiles of its own for parts, counts on that.
+    """
     table = winograd_tile(height, width, inner, out)
     if table is None:
         return ()
@@ -185,6 +217,7 @@ def winograd_tiles(height: int, width: int, inner: int, out: int) -> Tiles:
         count = -(-height // m) * -(-width // m)
         room = WINOGRAD_SCRATCH_BYTES // ((m + 2) ** 2 * (inner + out) * 4)
         for together in sizes(count, min(max(8, room), 56))[::2]:
-            found += [(m, together, *tile) for tile in float_product_tiles(together, blocks)[:2]]
+            for nv in range(min(blocks, 2), 0, -1):
+                found.append((m, together, even(together, 14 if nv == 2 else 16), nv))
     direct = float_spatial_tiles(width, blocks, taps=3)
     return tuple(dict.fromkeys((*found, *((0, 0, *tile) for tile in direct[:3]))))
