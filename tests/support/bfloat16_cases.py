@@ -14,6 +14,7 @@ from lepton_sdk.program.tensors import constant
 from support.fused_cases import residual_cases, wide_convolution_cases, wide_group_cases
 from support.operation_cases import Draw, conv2d_cases, dense_cases, float_array, float_clamps, seeds
 from support.programs import Case, program_of
+from support.vision_cases import transposed_cases
 
 
 @st.composite
@@ -57,4 +58,5 @@ BFLOAT16_CASES: Mapping[str, st.SearchStrategy[Case]] = {
     "groups": wide_group_cases(),
     "sums": residual_cases("float32"),
     "dense": dense_cases("float32"),
+    "transposed": transposed_cases("float32"),
 }

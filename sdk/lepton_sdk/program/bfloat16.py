@@ -47,11 +47,11 @@ def multiplies(op: Operation, t: Tensors, variables: Collection[TensorId] = ()) 
 
 
 def kept(function: Function, t: Tensors, variables: Collection[TensorId] = ()) -> frozenset[TensorId]:
-    """Maps that are bfloat16 wherever they are read: results of such an operation, or of a sum of two maps,
-    that such an operation reads and the function does not return.
+    """Maps that are bfloat16 wherever they are read: results of such a convolution, or of a sum of two maps,
+    that such an operation reads and the function does not return. Transposed ones give float32.
     """
     multiplying = [op for op in function.operations if multiplies(op, t, variables)]
-    made = {op.y for op in multiplying if isinstance(op, Multiplying)}
+    made = {op.y for op in multiplying if isinstance(op, Conv2d | GroupedConv2d)}
     made |= {
         op.y
         for op in function.operations

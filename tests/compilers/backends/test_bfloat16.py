@@ -147,6 +147,18 @@ def test_a_network_rounds_where_the_spelled_out_program_does() -> None:
         assert np.abs(result - expected).mean() < np.abs(result - exact).mean() / 4
 
 
+@executed
+def test_a_sum_with_the_input_adds_it_unrounded() -> None:
+    chain = Chain((1, 5, 5, 16))
+    chain.conv("x", "y", 16, 16, side=5)
+    chain.operations.append(Add("y", "x", chain.tensor("sum", 1, 5, 5, 16)))
+    program = chain.program()
+    x = np.random.default_rng(1).normal(size=(1, 5, 5, 16)).astype(np.float32)
+    (found,) = Native(program, cpu.lower(program, TARGET, precision="bf16")).run([x])
+    (expected,) = reference.run(spelled_out(program), [x])
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+
+
 def test_maps_between_products_are_kept_as_bfloat16() -> None:
     chain = Chain((1, 9, 9, 24))
     chain.conv(chain.conv(chain.conv("x", "relu1", 24, 24), "relu2", 24, 24, 3), "last", 24, 17)

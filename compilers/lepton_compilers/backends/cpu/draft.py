@@ -139,7 +139,8 @@ class Draft:
         existing = self._blocked.get(name)
         if existing is not None and existing.at(form.place) == form:
             return existing
-        if name in self._bfloat16:
+        # Of other maps the rounded form is a copy for products, and what stands beside it is not rounded.
+        if name in self.kept and name in self._bfloat16:
             blocked = self.write_blocked(name)
             self.call("widen_bf16", self._bfloat16[name].place, blocked.place, form.nbytes // 4)
             return blocked
