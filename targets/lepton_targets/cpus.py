@@ -11,6 +11,7 @@ class Isa(enum.StrEnum):
     """An instruction set as kernels see it."""
 
     PORTABLE = "portable"
+    SSE2 = "sse2"
     AVX2 = "avx2"
     AVX_VNNI = "avxvnni"
     AVX512_VNNI = "avx512vnni"
@@ -56,7 +57,7 @@ CPUS: tuple[Cpu, ...] = (
         "x86-64",
         "x86-64 with SSE2, any since 2003",
         machine="x86_64",
-        isa=Isa.PORTABLE,
+        isa=Isa.SSE2,
         vector_bytes=16,
         l1_kib=32,
         l2_kib=256,

@@ -9,6 +9,7 @@
 
 typedef int16_t map_t;
 typedef int16_t weight_t;
+typedef __m256i sums_t;
 #define LEPTON_UNIT 2
 #define LEPTON_LANES 8
 #define LEPTON_SUMS 12

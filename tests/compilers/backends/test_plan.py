@@ -15,7 +15,7 @@ from lepton_targets.errors import UnsupportedOperatorError
 from support.native import Native
 from support.programs import Case, program_of
 
-PORTABLE, VNNI = get_target("x86-64"), get_target("x86-64-avx512vnni")
+PORTABLE, SSE2, VNNI = get_target("riscv64"), get_target("x86-64"), get_target("x86-64-avx512vnni")
 Q = Quantization((0.5,), -128)
 
 
@@ -28,7 +28,7 @@ def kernels(program: Program, row: cpu.Cpu = PORTABLE) -> list[str]:
 
 
 def agree(program: Program, *inputs: np.ndarray) -> None:
-    found = Native(program, cpu.lower(program, PORTABLE)).run(inputs)
+    found = Native(program, cpu.lower(program, SSE2)).run(inputs)
     for a, b in zip(found, reference.run(program, inputs), strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -71,7 +71,7 @@ def test_a_reshaped_variable_keeps_its_value_when_the_variable_changes() -> None
     function = Function("infer", ("g", "lr", "mu"), ("y",), operations)
     variables = (Variable("p", trainable=True), Variable("v"))
     program = Program({"infer": function}, {t.name: t for t in tensors}, variables)
-    native = Native(program, cpu.lower(program, PORTABLE))
+    native = Native(program, cpu.lower(program, SSE2))
     inputs = (np.float32([1, 1]), np.float32([0.5]), np.float32([0]))
     np.testing.assert_array_equal(native.run(inputs)[0], np.float32([[1], [2]]))
     np.testing.assert_array_equal(native.variable("p"), np.float32([0.5, 1.5]))

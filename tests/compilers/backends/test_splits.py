@@ -189,7 +189,7 @@ def test_panels_are_one_call_with_steps_and_rows_know_their_borders() -> None:
     (panels,) = parts(conv(28, 256), "x86-64-avx512vnni")
     assert panels.times == splits.MOST_PARTS
     assert {place.step for place in panels.places} > {0}
-    top, middle, bottom = parts(conv(32, 16), "x86-64")
+    top, middle, bottom = parts(conv(32, 16), "riscv64")
     assert (top.times, bottom.times) == (1, 1)
     assert middle.times == splits.MOST_PARTS - 2
 
@@ -210,7 +210,7 @@ def float_conv(side: int, inner: int, out: int, kernel: int, groups: int = 1) ->
 
 
 def test_halves_of_uneven_work_differ_by_one_unit() -> None:
-    rows = parts(conv(25, 16), "x86-64")
+    rows = parts(conv(25, 16), "riscv64")
     heights = [oh for part in rows for oh in [part.arguments[8]] * part.times if isinstance(oh, int)]
     assert len(heights) == splits.MOST_PARTS
     assert sum(heights) == 25
@@ -305,5 +305,5 @@ def test_a_network_with_little_work_runs_on_one_thread(tmp_path: Path) -> None:
 
 
 def test_the_plan_says_how_many_parts() -> None:
-    text = cpu.plan(program_from(KWS), get_target("x86-64")).show()
+    text = cpu.plan(program_from(KWS), get_target("riscv64")).show()
     assert " in 8 parts" in text

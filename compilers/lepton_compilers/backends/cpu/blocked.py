@@ -40,6 +40,7 @@ from lepton_compilers.backends.cpu.portable import (
 from lepton_compilers.backends.cpu.ranges import leaves_int32
 from lepton_compilers.backends.cpu.tile_choice import Tile, Tiles
 from lepton_compilers.backends.cpu.tiles import even, ordered, row_tiles, sizes
+from lepton_compilers.backends.cpu.winograd_pairs import short_convolution, together, transformed
 from lepton_sdk.program import Padding, Tensors
 from lepton_sdk.program.operations import (
     Add,
@@ -67,7 +68,8 @@ class BlockedKernels:
     one pixel. pixels: that it has at most. together: pixels
     that one multiplication takes. columns_inside: whether the columns of a 3 × 3 kernel stand inside the loop
     over channels. depthwise, depthwise3x3: weights [KH, KW, C] as tiles want them. depthwise_leaves_out:
-    whether the 3 × 3 tile leaves out what lies beside a map.
+    whether the 3 × 3 tile leaves out what lies beside a map. winograd: whether its tiles serve
+    kernels/winograd_pairs.h.
     """
 
     header: str
@@ -87,6 +89,7 @@ class BlockedKernels:
     together: int = 1
     columns_inside: bool = False
     depthwise_leaves_out: bool = True
+    winograd: bool = False
 
     def tile(self, width: int, out: int, spatial: bool = False) -> tuple[int, int]:
         """(pixels, blocks of 16 channels): as many sums as there is room for, no sliver at the end."""
@@ -176,7 +179,7 @@ class BlockedKernels:
         factors = in_lanes(np.broadcast_to(multiplier, (channels,)).astype(np.float32), lanes)
         return draft.constant(wrapped), draft.constant(factors), len(lanes) if several else 0
 
-    def panels(self, weight: Int8Array, panel: int) -> npt.NDArray[np.generic]:
+    def panels(self, weight: Int8Array | npt.NDArray[np.int16], panel: int) -> npt.NDArray[np.generic]:
         """Weights [O, A, K, B], A and B taps outside and inside the loop over channels, as tiles read."""
         return channel_panels(weight.astype(self.weight_type), panel, self.unit, self.lanes)
 
@@ -303,6 +306,18 @@ class BlockedKernels:
             "conv3x3_map", op, draft, source, self.panels(by_tap, nv), (starts[0], starts[1]), *shape
         )
 
+    def emit_winograd(self, op: Conv2d | ConvAdd, draft: Draft) -> None:
+        """3 × 3 at stride 1 in fewer products."""
+        conv = convolution(op)
+        x, h, w, padding = self.around(conv, draft)
+        _, oh, ow, o = draft.tensors[conv.y].shape
+        wide = self.tile(oh * ow, o)[1]
+        count = together(conv, draft.tensors, wide)
+        apart = (h * w * LANES, oh * ow * LANES)
+        shape = (h, w, x.channels, oh, ow, o, padding.top, padding.left, count, *self.tile(count, o))
+        weight = self.panels(transformed(_weight(conv, draft)), wide)
+        self.products("winograd_map", op, draft, x.place.stepping(x.image_bytes), weight, *apart, *shape)
+
     def emit_conv2d(self, op: Conv2d | ConvAdd, draft: Draft) -> None:
         """Any kernel, stride and dilation, on a map with its border written out."""
         conv = convolution(op)
@@ -401,6 +416,7 @@ class BlockedKernels:
         convolutions = (
             (few_channels, self.emit_few_channels),
             (pointwise, self.emit_pointwise),
+            *(((short_convolution, self.emit_winograd),) if self.winograd else ()),
             (three_by_three, self.emit_conv3x3),
             (int8_products, self.emit_conv2d),
         )

@@ -48,9 +48,10 @@ def window_rows(
     ns: float,
     pointers: tuple[str, str] = ("x", "y"),
     border: str = "pt",
+    together: int = 1,
 ) -> Cut:
     """Rows of y by windows of `reach` rows that stand `stride` apart; row, y_row: bytes; pointers: x and y;
-    border: the parameter of the rows on top.
+    border: the parameter of the rows on top; together: rows of y that a part does not tear apart.
 
     A part sees only the rows that it reaches: its border on top is what is left of the map's.
     """
@@ -58,14 +59,15 @@ def window_rows(
     x, y = pointers
 
     def part(first: int, count: int) -> tuple[Place | int, ...]:
-        top = first * stride - pt
+        y_first, rows = first * together, min(count * together, oh - first * together)
+        top = y_first * stride - pt
         begin = max(top, 0)
-        end = min(h, (first + count - 1) * stride - pt + reach)
-        changes = {x: begin * row, "h": max(end - begin, 0), "oh": count, border: begin - top}
-        changes |= {name: first * y_row for name in (y, "residual") if a.has(name)}
+        end = min(h, (y_first + rows - 1) * stride - pt + reach)
+        changes = {x: begin * row, "h": max(end - begin, 0), "oh": rows, border: begin - top}
+        changes |= {name: y_first * y_row for name in (y, "residual") if a.has(name)}
         return a.changed(**changes)
 
-    return Cut(oh, ns, part)
+    return Cut(-(-oh // together), ns, part)
 
 
 def elements(pointers: Mapping[str, int], an_ns: float, unit: int = 64, count: str = "n") -> Rule:

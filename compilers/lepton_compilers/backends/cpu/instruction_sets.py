@@ -22,6 +22,7 @@ from lepton_compilers.backends.cpu import (
     recurrent,
     rvv,
     sequence,
+    sse2,
     state,
     training,
     uint8,
@@ -78,6 +79,7 @@ def _blocked(kernels: BlockedKernels) -> InstructionSet:
 
 INSTRUCTION_SETS: Mapping[Isa, InstructionSet] = {
     Isa.PORTABLE: PORTABLE,
+    Isa.SSE2: _blocked(sse2.KERNELS),
     Isa.AVX2: _blocked(avx2.KERNELS),
     Isa.AVX_VNNI: _blocked(avxvnni.KERNELS),
     Isa.NEON: _blocked(neon.NEON),

@@ -152,6 +152,16 @@ def _kernel(a: Arguments) -> int:
     return a["kh"] * a["kw"]
 
 
+def _rows_of_tiles(a: Arguments, buffers: Buffers) -> Cut | None:
+    """Of winograd_map: tiles of 2 × 2 outputs, 4 × 4 inputs."""
+    itemsize = _itemsize(a, buffers, "y_", a["oh"] * a["ow"] * LANES * blocks(a["o"]))
+    if not itemsize:
+        return None
+    ns = a["oh"] * a["ow"] * a["o"] * a["c"] * 4 / _MACS_A_NS
+    row, y_row = a["w"] * LANES * itemsize, a["ow"] * LANES * itemsize
+    return window_rows(a, 1, 3, row, y_row, ns, ("x", "y_"), "top", together=2)
+
+
 _STARTS = {"b_": LANES * 4, "m_": LANES * 4}
 
 RULES: Mapping[str, Rule] = {
@@ -159,6 +169,8 @@ RULES: Mapping[str, Rule] = {
     "conv_add_map": products(_kernel, _rows_or_pixels),
     "conv3x3_map": products(lambda a: 9, _rows_with_borders),
     "conv3x3_add_map": products(lambda a: 9, _rows_with_borders),
+    "winograd_map": _rows_of_tiles,
+    "winograd_add_map": _rows_of_tiles,
     "depthwise_map": channels(_kernel, _STARTS),
     "depthwise3x3_map": channels(lambda a: 9, _STARTS),
     "average_pool_map": channels(_kernel),

@@ -33,6 +33,7 @@ HEADER_ORDER = (
     "avx512vnni.h",
     "avx512f.h",
     "avx512f_winograd.h",
+    "sse2.h",
     "avx2_lanes.h",
     "avx512bf16.h",
     "avx512bf16_winograd.h",
@@ -45,6 +46,7 @@ HEADER_ORDER = (
     "neon_i8mm.h",
     "rvv.h",
     "blocked.h",
+    "winograd_pairs.h",
 )
 """A header may use what stands in earlier ones."""
 STANDS_ON = {
@@ -53,7 +55,8 @@ STANDS_ON = {
     "sequence.h": {"mathematics.h"},
     "recurrent.h": {"mathematics.h", "sequence.h"},
     "avx512vnni.h": {"finish.h"},
-    "avx2.h": {"finish.h", "avx2_lanes.h", "blocked.h"},
+    "sse2.h": {"finish.h", "blocked.h", "winograd_pairs.h"},
+    "avx2.h": {"finish.h", "avx2_lanes.h", "blocked.h", "winograd_pairs.h"},
     "avxvnni.h": {"finish.h", "avx2_lanes.h", "blocked.h"},
     "avx512f_winograd.h": {"avx512f.h"},
     "avx512bf16.h": {"avx512f.h"},
