@@ -1,4 +1,4 @@
-"""Winograd's short convolutions in exact integers, kernels/winograd_pairs.h: when they fit, and their weights.
+"""Winograd's short convolutions in exact integers, kernels/winograd_pairs.h: when they fit, their weights.
 
 Lavin and Gray, Fast Algorithms for Convolutional Neural Networks, 2015, section 4.1, F(2 × 2, 3 × 3) with the
 weights' transform doubled in both directions, so that it stays whole.
@@ -27,7 +27,7 @@ INT32 = 2**31 - 1
 
 
 def short_convolution(op: Conv2d, t: Tensors) -> Answer:
-    """3 × 3 at stride 1 with channels enough to pay for the transforms, and four times its sum within int32."""
+    """3 × 3 at stride 1, channels enough to pay for the transforms, four times the sum within int32."""
     answer = three_by_three(op, t)
     if isinstance(answer, No):
         return answer
@@ -53,5 +53,5 @@ def together(op: Conv2d, t: Tensors, panel: int) -> int:
 def transformed(weight: npt.NDArray[np.int8]) -> npt.NDArray[np.int16]:
     """Weights [O, 3, 3, C] as [O, 16, C, 1]: places, as tiles of products take taps."""
     by = WEIGHT_TRANSFORM
-    places = np.einsum("ai,oijc,bj->oabc", by, weight.astype(np.int64), by)
+    places: npt.NDArray[np.int64] = np.einsum("ai,oijc,bj->oabc", by, weight.astype(np.int64), by)
     return places.reshape(len(weight), PLACES, -1, 1).astype(np.int16)
