@@ -109,6 +109,15 @@ def test_two_threads_show_the_speed_up(document: dict[str, Any]) -> None:
     assert cells(tables.inference(document, 2), "KWS", "int8")[-1] == "runs on one"
 
 
+def test_another_precision_of_ours_has_a_table_of_its_own(document: dict[str, Any]) -> None:
+    assert tables.besides(document) == []
+    taken = {"lepton": 10.0, "lepton, other precision": 20.0}
+    document["inference"].append({**contest("KWS", "bf16", 1, **taken), "beside": "float32"})
+    row = cells(tables.besides(document), "KWS", "bf16")
+    assert row[2:] == ["1", "10.0", "float32", "20.0", "0.50", "0.50", "90%"]
+    assert not any("bf16" in line for line in tables.inference(document, 1))
+
+
 def test_what_failed_stays_in_the_table_with_its_reason(document: dict[str, Any]) -> None:
     assert cells(tables.inference(document, 1), "VWW", "int8")[2] == "exit 9: killed"
     assert cells(tables.training(document), "LSTM")[3] == "not trained: no gradient"

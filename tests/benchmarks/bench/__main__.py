@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -169,10 +170,13 @@ def _contest(
     contest: Contest, folder: Path, build: dict[str, Any], threads: int, seconds: float, progress: Progress
 ) -> dict[str, Any]:
     row: dict[str, Any] = {"network": contest.network, "precision": contest.precision, "threads": threads}
+    row["beside"] = contest.beside
     if failed := build.get("failed"):
         row["failed"] = failed
     else:
         arguments = {"bundle": _bundle(contest, folder), "rivals": contest.rivals, "macs": build["macs"]}
+        if contest.beside is not None:
+            arguments["beside"] = _bundle(replace(contest, precision=contest.beside), folder)
         row |= _on_cores("inference", threads, precision=contest.precision, seconds=seconds, **arguments)
     progress.step(f"{_key(contest)}, {threads} threads", row.get("failed") or _outcome(row))
     return row

@@ -26,10 +26,10 @@ TINY: Mapping[str, Mapping[str, str]] = {
 """MLPerf Tiny: files of the evaluation data, by precision."""
 
 QUANTISED = ("ResNet-50", "MobileNetV2")
-"""Large networks that are measured at int8 too."""
+"""Large networks that are measured at int8 too, and with products of bfloat16 beside our own float32."""
 
 NETWORKS = (*TINY, *networks.LARGE_NETWORKS)
-PRECISIONS = ("int8", "float32")
+PRECISIONS = ("int8", "float32", "bf16")
 MEAN_OF = ("ResNet-8", "VWW", "KWS", "AD")
 """The networks whose ratios a geometric mean sums up."""
 
@@ -39,7 +39,7 @@ class Contest:
     """One network at one precision.
 
     rivals: NAME:FILE. calibration: inputs [n, …] that we quantise with. options: what `compile` takes
-    besides, which is where a row at another precision says how it comes about.
+    besides. beside: another precision of the network; that bundle of ours takes turns instead of rivals.
     """
 
     network: str
@@ -48,6 +48,7 @@ class Contest:
     rivals: tuple[str, ...]
     calibration: np.ndarray | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    beside: str | None = None
 
 
 def contests(folder: Path, wanted: Sequence[str]) -> list[Contest]:
@@ -85,3 +86,4 @@ def _large(folder: Path, wanted: Sequence[str]) -> Iterator[Contest]:
         else:
             rivals = (f"onnxruntime:{theirs}", f"openvino:{theirs}")
         yield Contest(name, "int8", path, rivals, samples)
+        yield Contest(name, "bf16", path, (), options={"precision": "bf16"}, beside="float32")

@@ -15,16 +15,23 @@ from lepton_sdk.benchmark import bound_call, example_inputs, measure
 from lepton_sdk.peers import open_peer
 from lepton_targets.errors import LeptonError
 
-OURS, ALONE = "lepton", "lepton, 1 thread"
+OURS, ALONE, BESIDE = "lepton", "lepton, 1 thread", "lepton, other precision"
 
 
 def measured(
-    bundle: Path, rivals: Sequence[str], precision: str, macs: int, threads: int, seconds: float
+    bundle: Path,
+    rivals: Sequence[str],
+    precision: str,
+    macs: int,
+    threads: int,
+    seconds: float,
+    beside: Path | None = None,
 ) -> dict[str, Any]:
     """Times of all by name, ratios to the fastest rival, the share of the peak.
 
     rivals: NAME:FILE; one that is not installed or does not open the file is named in `left_out`. With
-    several threads, our own code with one takes turns too: their ratio is the speed-up.
+    several threads, our own code with one takes turns too: their ratio is the speed-up. beside: a bundle of
+    ours that counts as the rival.
     """
     session = Session(bundle, threads=threads)
     inputs = example_inputs(session)
@@ -32,6 +39,8 @@ def measured(
     if threads > 1:
         calls[ALONE] = bound_call(Session(bundle), "infer", inputs)
     versions, left_out = _open(rivals, [inputs[spec.name] for spec in session.inputs], threads, calls)
+    if beside is not None:
+        calls[BESIDE] = bound_call(Session(beside, threads=threads), "infer", inputs)
     peak = peak_call(session.target, precision) if threads == 1 else None
     taken = measure([*calls.values(), *([peak[0]] if peak else [])], seconds)
     times = {name: latency.to_json() for name, latency in zip(calls, taken)}
@@ -43,7 +52,7 @@ def measured(
         "left_out": left_out,
         "peak_fraction": None,
         "speed_up": None,
-        **ratios(times, list(versions)),
+        **ratios(times, list(versions) if beside is None else [BESIDE]),
     }
     if peak is not None:
         row["peak_fraction"] = (macs / times[OURS]["min"]) / (peak[1] / taken[-1].min)

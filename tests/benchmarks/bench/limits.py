@@ -16,7 +16,7 @@ from lepton_sdk import Session
 from lepton_sdk.benchmark import bound_call, example_inputs, measure
 from lepton_targets.host import host
 
-TYPES = ("int8", "float32")
+TYPES = ("int8", "float32", "bf16")
 
 
 def measured(seconds: float) -> dict[str, Any]:

@@ -38,6 +38,7 @@ TRAINING = """
     fastest of its forms. The autoencoder's outputs count as class scores, for cross-entropy is the loss that
     we compile. *Goal*: the ratio meant to be reached with one thread.
 """
+BFLOAT16 = "`--precision bf16` ([arithmetic.md](arithmetic.md)); the ratio to our own float32, in turns."
 BOARDS = """
     No board was timed. Instructions of one inference, by valgrind on x86-64 and under qemu-user
     elsewhere: [INSTRUCTIONS.md](INSTRUCTIONS.md).
@@ -52,6 +53,8 @@ def page(document: dict[str, Any], docs: Path, plot: str) -> str:
     lines += _section(f"One thread (measured on {on})", ONE_THREAD, one)
     lines += _section(f"Two threads each (measured on {on})", TWO_THREADS, two)
     lines += _left_out(document)
+    if own := tables.besides(document):
+        lines += _section(f"Products of bfloat16 beside our own float32 (measured on {on})", BFLOAT16, own)
     lines += ['<a id="what-binds"></a>', ""]
     if document.get("limits"):
         both = [*tables.limits(document), "", *tables.floors(document)]

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from benchmarks.bench.inference import OURS
-
 COLOURS = {
     ("int8", 1): "#2f6f9f",
     ("int8", 2): "#8fb8d6",
@@ -20,7 +18,7 @@ def chart(document: Mapping[str, Any]) -> str:
     """Bars as long as ratios by least times, shorter is faster; contests without a rival have none."""
     contests: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for row in document["inference"]:
-        if not row.get("failed") and row["ratio_min"] is not None and OURS in row["latency_us"]:
+        if not row.get("failed") and not row.get("beside") and row["ratio_min"] is not None:
             contests.setdefault((row["network"], row["precision"]), []).append(row)
     parts, y, widest = [], 10, UNIT
     for (network, precision), rows in contests.items():

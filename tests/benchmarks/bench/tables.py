@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from benchmarks.bench.contests import MEAN_OF, PRECISIONS
+from benchmarks.bench.inference import BESIDE, OURS
 from benchmarks.bench.roofline import CALL, MAPS, MULTIPLIES, WEIGHTS, Floor, Limits, Work, floor
 
 Row = Mapping[str, Any]
@@ -27,7 +28,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 def inference(document: Document, threads: int) -> list[str]:
     """Every contest at so many threads; with one the share of the peak and what binds, else the speed-up."""
-    rows = [row for row in document["inference"] if row["threads"] == threads]
+    rows = [r for r in document["inference"] if r["threads"] == threads and not r.get("beside")]
     if not rows:
         return ["Not measured in this run."]
     head = ["network", "precision", "ours µs", *RIVALS.values(), "ratio median", "ratio min"]
@@ -45,6 +46,33 @@ def inference(document: Document, threads: int) -> list[str]:
         lines.append(cells)
     lines += [_mean(rows, precision, len(head)) for precision in PRECISIONS if _counted(rows, precision)]
     return table(head, (_filled(line, len(head)) for line in lines))
+
+
+def besides(document: Document) -> list[str]:
+    """Contests whose rival is our own code at another precision."""
+    head = (
+        "network",
+        "precision",
+        "threads",
+        "ours µs",
+        "beside",
+        "its µs",
+        "ratio median",
+        "ratio min",
+        "of peak",
+    )
+    lines = []
+    for row in document["inference"]:
+        if not row.get("beside"):
+            continue
+        start = [_named(row, document), row["precision"], str(row["threads"])]
+        if failed := row.get("failed"):
+            lines.append([*start, failed])
+            continue
+        ours, other = _times(row, (OURS, BESIDE))
+        cells = [ours, row["beside"], other, *_ratios(row), _share(row["peak_fraction"])]
+        lines.append([*start, *cells])
+    return table(head, (_filled(line, len(head)) for line in lines)) if lines else []
 
 
 def floors(document: Document) -> list[str]:
