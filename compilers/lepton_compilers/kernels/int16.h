@@ -14,14 +14,22 @@ LEPTON_KERNEL int64_t clamp_wide(const int64_t v, const int lo, const int hi) { 
    proven that x * 2^exponent fits in 32 bits. */
 LEPTON_KERNEL int32_t scaled(const int32_t x, const int mantissa, const int exponent) {
   const int left = LEPTON_MAX(exponent, 0), right = LEPTON_MAX(-exponent, 0);
-  const int64_t high = ((int64_t)x * ((int64_t)1 << left) * mantissa + ((int64_t)1 << 30)) >> 31;
-  const int64_t mask = ((int64_t)1 << right) - 1;
-  return (int32_t)((high >> right) + ((high & mask) > (mask >> 1) + (right ? high < 0 : 0)));
+  const int32_t high = (int32_t)(((int64_t)x * ((int64_t)1 << left) * mantissa + ((int64_t)1 << 30)) >> 31);
+  const int32_t mask = (int32_t)(((uint32_t)1 << right) - 1);
+  return (high >> right) + ((high & mask) > (mask >> 1) + (right ? high < 0 : 0));
 }
 
 LEPTON_KERNEL int16_t requantise_int16(const int64_t accumulator, const int32_t multiplier, const int32_t shift,
                                        const int lo, const int hi) {
   return (int16_t)clamp_wide((accumulator * multiplier + ((int64_t)1 << (shift - 1))) >> shift, lo, hi);
+}
+
+/* The same where 32 bits hold the accumulator and the shift is in 17 .. 46: the rounding's one bit lies in the upper half
+   of the accumulator times 2^16 multipliers, so the lower half decides nothing. */
+LEPTON_KERNEL int16_t requantise_narrow(const int32_t accumulator, const int32_t multiplier, const int32_t shift,
+                                        const int lo, const int hi) {
+  const int32_t high = (int32_t)(((int64_t)accumulator * (multiplier * 65536)) >> 32);
+  return (int16_t)clamp_int((high + (1 << (shift - 17))) >> (shift - 16), lo, hi);
 }
 
 LEPTON_KERNEL int64_t dot_int16(const int16_t *restrict x, const int8_t *restrict w, const int n) {
@@ -69,15 +77,15 @@ LEPTON_KERNEL void add_pair_products(int32_sums *sums, const int32_t pair, const
 #endif
 }
 
-/* n <= 8 pixels of a row from ox on, one block of 16 output channels; zeros: c + 1 of them */
+/* narrow: 32 bits hold every sum with its bias. n <= 8 pixels of a row from ox on, one block of 16 output channels; zeros: c + 1 of them */
 LEPTON_KERNEL void conv2d_int16_tile(const int16_t *restrict x, const int8_t *restrict weight,
                                      const int64_t *restrict bias, const int32_t *restrict multiplier,
                                      const int16_t *zeros, int16_t *restrict y, const int n, const int oy, const int ox,
                                      const int channels, const int h, const int w, const int c, const int o,
                                      const int kh, const int kw, const int sh, const int sw, const int pt, const int pl,
-                                     const int dh, const int dw, const int lo, const int hi) {
+                                     const int dh, const int dw, const int narrow, const int lo, const int hi) {
   /* spilt: sums that 32 bits hold no longer, where there are so many products. */
-  const int spills = kh * kw * c > LEPTON_INT16_RUN;
+  const int spills = !narrow && kh * kw * c > LEPTON_INT16_RUN;
   int64_t spilt[8][16];
   int32_t last[8][16];
   int32_sums sums[8];
@@ -127,6 +135,12 @@ LEPTON_KERNEL void conv2d_int16_tile(const int16_t *restrict x, const int8_t *re
     }
   }
   LEPTON_UNROLL for (int m = 0; m < n; m++) __builtin_memcpy(last[m], &sums[m], 64);
+  if (narrow) {
+    LEPTON_LOOP for (int m = 0; m < n; m++)
+      for (int l = 0; l < channels; l++)
+        y[(ptrdiff_t)m * o + l] = requantise_narrow((int32_t)bias[l] + last[m][l], multiplier[l], multiplier[o + l], lo, hi);
+    return;
+  }
   LEPTON_LOOP for (int m = 0; m < n; m++)
     for (int l = 0; l < channels; l++) {
       const int64_t sum = bias[l] + (spills ? spilt[m][l] : 0) + last[m][l];
@@ -139,10 +153,11 @@ LEPTON_KERNEL void conv2d_int16(uint8_t *restrict x, uint8_t *restrict weight, u
                                 uint8_t *restrict multiplier, uint8_t *zeros, uint8_t *restrict y, const int h,
                                 const int w, const int c, const int oh, const int ow, const int o, const int kh,
                                 const int kw, const int sh, const int sw, const int pt, const int pl, const int dh,
-                                const int dw, const int lo, const int hi) {
+                                const int dw, const int narrow, const int lo, const int hi) {
   const ptrdiff_t panel = (ptrdiff_t)kh * kw * ((c + 1) / 2) * 32;
   for (int b = 0; b < (o + 15) / 16; b++) {
-    const int channels = LEPTON_MIN(16, o - b * 16);
+    /* A literal where it can be. */
+    const int channels = o % 16 ? LEPTON_MIN(16, o - b * 16) : 16;
     const int8_t *by = (const int8_t *)weight + b * panel;
     const int64_t *start = (const int64_t *)bias + b * 16;
     const int32_t *factor = (const int32_t *)multiplier + b * 16;
@@ -151,10 +166,10 @@ LEPTON_KERNEL void conv2d_int16(uint8_t *restrict x, uint8_t *restrict weight, u
       int ox = 0;
       for (; ox + 8 <= ow; ox += 8)
         conv2d_int16_tile((const int16_t *)x, by, start, factor, (const int16_t *)zeros, to + (ptrdiff_t)ox * o, 8, oy,
-                          ox, channels, h, w, c, o, kh, kw, sh, sw, pt, pl, dh, dw, lo, hi);
+                          ox, channels, h, w, c, o, kh, kw, sh, sw, pt, pl, dh, dw, narrow, lo, hi);
       if (ow % 8)
         conv2d_int16_tile((const int16_t *)x, by, start, factor, (const int16_t *)zeros, to + (ptrdiff_t)ox * o, ow % 8,
-                          oy, ox, channels, h, w, c, o, kh, kw, sh, sw, pt, pl, dh, dw, lo, hi);
+                          oy, ox, channels, h, w, c, o, kh, kw, sh, sw, pt, pl, dh, dw, narrow, lo, hi);
     }
   }
 }
@@ -189,45 +204,69 @@ LEPTON_KERNEL void grouped_conv2d_int16(uint8_t *restrict x_, uint8_t *restrict 
       }
 }
 
+/* One pixel of n <= 16 channels; x, weight: at the first tap and channel. rows, columns: taps inside the map. */
+LEPTON_KERNEL void depthwise_int16_block(const int16_t *restrict x, const int8_t *restrict weight,
+                                         const int64_t *restrict bias, const int32_t *restrict multiplier,
+                                         int16_t *restrict y, const int n, const int rows, const int columns,
+                                         const ptrdiff_t row, const ptrdiff_t column, const int kw,
+                                         const int o, const int spills, const int narrow, const int lo, const int hi) {
+  int64_t total[16];
+  int32_t sum[16];
+  for (int l = 0; l < n; l++) {
+    total[l] = bias[l];
+    sum[l] = narrow ? (int32_t)bias[l] : 0;
+  }
+  int held = 0;
+  for (int ky = 0; ky < rows; ky++)
+    for (int kx = 0; kx < columns; kx++) {
+      const int16_t *from = x + ky * row + kx * column;
+      const int8_t *by = weight + ((ptrdiff_t)ky * kw + kx) * o;
+      for (int l = 0; l < n; l++) sum[l] += (int32_t)from[l] * (int32_t)by[l];
+      if (!spills || ++held < LEPTON_INT16_RUN) continue;
+      held = 0;
+      for (int l = 0; l < n; l++) {
+        total[l] += sum[l];
+        sum[l] = 0;
+      }
+    }
+  for (int l = 0; l < n; l++)
+    y[l] = narrow ? requantise_narrow(sum[l], multiplier[l], multiplier[o + l], lo, hi)
+                  : requantise_int16(total[l] + sum[l], multiplier[l], multiplier[o + l], lo, hi);
+}
+
 /* weights [kh][kw][o]; output channel i reads input channel i / (o / c) */
 LEPTON_KERNEL void depthwise_int16(uint8_t *restrict x_, uint8_t *restrict w_, uint8_t *restrict b_,
                                    uint8_t *restrict m_, uint8_t *restrict y_, const int h, const int w, const int c,
                                    const int oh, const int ow, const int o, const int kh, const int kw, const int sh,
-                                   const int sw, const int pt, const int pl, const int dh, const int dw, const int lo,
-                                   const int hi) {
-  const int16_t *x = (const int16_t *)x_;
-  const int8_t *weight = (const int8_t *)w_;
+                                   const int sw, const int pt, const int pl, const int dh, const int dw,
+                                   const int narrow, const int lo, const int hi) {
   const int64_t *bias = (const int64_t *)b_;
   const int32_t *multiplier = (const int32_t *)m_;
-  int16_t *y = (int16_t *)y_;
-  const int each = o / c;
-  for (int oy = 0; oy < oh; oy++)
-    for (int ox = 0; ox < ow; ox++)
-      for (int ob = 0; ob < o; ob += 16) {
-        const int n = LEPTON_MIN(16, o - ob);
-        int64_t total[16];
-        int32_t sum[16] = {0};
-        for (int l = 0; l < n; l++) total[l] = bias[ob + l];
-        for (int ky = 0; ky < kh; ky++) {
-          const int iy = oy * sh - pt + ky * dh;
-          if (iy < 0 || iy >= h) continue;
-          for (int kx = 0; kx < kw; kx++) {
-            const int ix = ox * sw - pl + kx * dw;
-            if (ix < 0 || ix >= w) continue;
-            const int16_t *from = x + ((ptrdiff_t)iy * w + ix) * c;
-            const int8_t *by = weight + ((ptrdiff_t)ky * kw + kx) * o + ob;
-            for (int l = 0; l < n; l++) sum[l] += (int32_t)from[(ob + l) / each] * (int32_t)by[l];
-            if (kh * kw > LEPTON_INT16_RUN && (ky * kw + kx) % LEPTON_INT16_RUN == LEPTON_INT16_RUN - 1)
-              for (int l = 0; l < n; l++) {
-                total[l] += sum[l];
-                sum[l] = 0;
-              }
-          }
-        }
-        int16_t *to = y + ((ptrdiff_t)oy * ow + ox) * o + ob;
-        for (int l = 0; l < n; l++)
-          to[l] = requantise_int16(total[l] + sum[l], multiplier[ob + l], multiplier[o + ob + l], lo, hi);
-      }
+  const int each = o / c, spills = !narrow && kh * kw > LEPTON_INT16_RUN;
+  for (int oy = 0; oy < oh; oy++) {
+    const int top = oy * sh - pt, ky0 = top < 0 ? (-top + dh - 1) / dh : 0;
+    const int rows = LEPTON_MAX(LEPTON_MIN(kh, (h - top + dh - 1) / dh) - ky0, 0);
+    for (int ox = 0; ox < ow; ox++) {
+      const int left = ox * sw - pl, kx0 = left < 0 ? (-left + dw - 1) / dw : 0;
+      const int columns = LEPTON_MAX(LEPTON_MIN(kw, (w - left + dw - 1) / dw) - kx0, 0);
+      const int16_t *x = (const int16_t *)x_ + ((ptrdiff_t)(top + ky0 * dh) * w + left + kx0 * dw) * c;
+      const int8_t *weight = (const int8_t *)w_ + ((ptrdiff_t)ky0 * kw + kx0) * o;
+      int16_t *y = (int16_t *)y_ + ((ptrdiff_t)oy * ow + ox) * o;
+      const ptrdiff_t row = (ptrdiff_t)dh * w * c, column = (ptrdiff_t)dw * c;
+      int ob = 0;
+      if (each == 1)
+        for (; ob + 16 <= o; ob += 16)
+          depthwise_int16_block(x + ob, weight + ob, bias + ob, multiplier + ob, y + ob, 16, rows, columns, row,
+                                column, kw, o, spills, narrow, lo, hi);
+      if (each == 1 && o % 16)
+        depthwise_int16_block(x + ob, weight + ob, bias + ob, multiplier + ob, y + ob, o % 16, rows, columns, row,
+                              column, kw, o, spills, narrow, lo, hi);
+      if (each > 1)
+        for (; ob < o; ob++)
+          depthwise_int16_block(x + ob / each, weight + ob, bias + ob, multiplier + ob, y + ob, 1, rows,
+                                columns, row, column, kw, o, spills, narrow, lo, hi);
+    }
+  }
 }
 
 /* x [rows][inner], weights [o][inner], multipliers [o] float64 */
@@ -257,12 +296,29 @@ LEPTON_KERNEL void average_pool_int16(uint8_t *restrict x_, uint8_t *restrict y_
                                       const int sw, const int pt, const int pl, const int lo, const int hi) {
   const int16_t *x = (const int16_t *)x_;
   int16_t *y = (int16_t *)y_;
+  /* Windows that no border cuts: a literal divides. */
+  const int whole = pt == 0 && pl == 0 && (oh - 1) * sh + kh <= h && (ow - 1) * sw + kw <= w;
   for (int oy = 0; oy < oh; oy++)
     for (int ox = 0; ox < ow; ox++) {
       const int y0 = LEPTON_MAX(oy * sh - pt, 0), y1 = LEPTON_MIN(oy * sh - pt + kh, h);
       const int x0 = LEPTON_MAX(ox * sw - pl, 0), x1 = LEPTON_MIN(ox * sw - pl + kw, w);
-      const int64_t count = (int64_t)(y1 - y0) * (x1 - x0), half = count / 2;
+      const int64_t count = whole ? kh * kw : (int64_t)(y1 - y0) * (x1 - x0), half = count / 2;
       int16_t *to = y + ((ptrdiff_t)oy * ow + ox) * c;
+      if (kh * kw <= 32768) {
+        /* 32 bits hold the sum and its rounding. */
+        for (int start = 0; start < c; start += 64) {
+          const int n = LEPTON_MIN(64, c - start);
+          int32_t sums[64] = {0};
+          for (int iy = y0; iy < y1; iy++)
+            for (int ix = x0; ix < x1; ix++)
+              for (int i = 0; i < n; i++) sums[i] += x[((ptrdiff_t)iy * w + ix) * c + start + i];
+          for (int i = 0; i < n; i++) {
+            const int32_t by = (int32_t)count, rest = (int32_t)half;
+            to[start + i] = (int16_t)clamp_int((sums[i] > 0 ? sums[i] + rest : sums[i] - rest) / by, lo, hi);
+          }
+        }
+        continue;
+      }
       for (int i = 0; i < c; i++) {
         int64_t sum = 0;
         for (int iy = y0; iy < y1; iy++)

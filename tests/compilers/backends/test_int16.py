@@ -29,8 +29,9 @@ SLOW = settings(
 CASES_A_LIBRARY = 20
 
 
-# Conv2d alone has instructions of its own there (add_pair_products in kernels/int16.h).
-FAST = [("Conv2d", target) for target in ("x86-64-avx2", "x86-64-avx512vnni")]
+# Where wider lanes matter; Conv2d has instructions of its own (add_pair_products in kernels/int16.h).
+PRODUCTS = ("Conv2d", "DepthwiseConv2d", "AveragePool2d", "Add")
+FAST = [(name, target) for name in PRODUCTS for target in ("x86-64-avx2", "x86-64-avx512vnni")]
 
 
 @pytest.mark.parametrize(("operation", "target"), [*((name, "x86-64") for name in INT16_CASES), *FAST])

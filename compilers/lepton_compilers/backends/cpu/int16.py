@@ -23,6 +23,7 @@ from lepton_compilers.backends.cpu.portable import (
     typed,
     window,
 )
+from lepton_compilers.backends.cpu.ranges import INT32
 from lepton_compilers.backends.cpu.vision import GROUPS, axis_groups, reduced_axes
 from lepton_sdk.program import Clamp, TensorId, Tensors
 from lepton_sdk.program import arithmetic_int16 as int16
@@ -183,10 +184,30 @@ def _weight(op: Products, draft: Draft) -> npt.NDArray[np.int8]:
     return np.asarray(weight, np.int8)
 
 
+NARROW_SHIFTS = range(17, 47)
+"""Shifts of requantise_narrow; by a longer one every sum of 32 bits becomes zero."""
+
+
+def narrow(op: Sliding, t: Tensors) -> bool:
+    """Whether 32 bits hold every sum that the weights allow, at every step, and shifts are long enough."""
+    weight, multiplier = t[op.weight].value, t[op.multiplier or ""].value
+    bias = t[op.bias].value if op.bias else np.zeros(1, np.int64)
+    assert weight is not None
+    assert multiplier is not None
+    assert bias is not None  # accepted
+    axes = (0, 1) if isinstance(op, DepthwiseConv2d) else tuple(range(1, weight.ndim))
+    reach = np.abs(weight.astype(np.int64)).sum(axes) * 32768 + np.abs(bias.astype(np.int64))
+    return bool(reach.max() <= INT32 and multiplier[1].min() >= NARROW_SHIFTS.start)
+
+
 def _results(op: Products, draft: Draft) -> tuple[Place, Place]:
     """Bias, zeros where there is none, and multipliers."""
     multiplier, channels = draft.value(op.multiplier or ""), draft.tensors[op.y].shape[-1]
     assert multiplier is not None  # accepted
+    if not isinstance(op, Dense) and narrow(op, draft.tensors):
+        factors, shifts = multiplier
+        last = NARROW_SHIFTS[-1]
+        multiplier = np.stack([np.where(shifts > last, 0, factors), np.minimum(shifts, last)])
     bias = draft.value(op.bias) if op.bias else None
     return (
         draft.constant(np.zeros(channels, np.int64) if bias is None else bias),
@@ -197,7 +218,8 @@ def _results(op: Products, draft: Draft) -> tuple[Place, Place]:
 def _slid(kernel: str, op: Sliding, draft: Draft, *first: int) -> None:
     x, constants = draft.read(op.x), (draft.constant(_weight(op, draft)), *_results(op, draft))
     arguments = (*constants, draft.write(op.y).stepping(image_bytes(draft, op.y)))
-    literals = (*first, *window(op, draft), *bounds(op.clamp))
+    held = () if isinstance(op, GroupedConv2d) else (int(narrow(op, draft.tensors)),)
+    literals = (*first, *window(op, draft), *held, *bounds(op.clamp))
     images = draft.tensors[op.x].shape[0]
     draft.call(kernel, x.stepping(image_bytes(draft, op.x)), *arguments, *literals, times=images)
 
@@ -213,7 +235,8 @@ def emit_conv2d(op: Conv2d, draft: Draft) -> None:
     y = draft.write(op.y).stepping(image_bytes(draft, op.y))
     images = draft.tensors[op.x].shape[0]
     source = x.stepping(image_bytes(draft, op.x))
-    draft.call("conv2d_int16", source, *constants, y, *sliding, *bounds(op.clamp), times=images)
+    literals = (*sliding, int(narrow(op, draft.tensors)), *bounds(op.clamp))
+    draft.call("conv2d_int16", source, *constants, y, *literals, times=images)
 
 
 def emit_grouped(op: GroupedConv2d, draft: Draft) -> None:
