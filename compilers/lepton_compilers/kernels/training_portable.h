@@ -15,7 +15,7 @@
 #define LEPTON_GRADIENT_TILE 2
 #endif
 
-LEPTON_KERNEL void store_lanes(float *y, const float16_lanes v, const int n) {
+LEPTON_KERNEL void store_first(float *y, const float16_lanes v, const int n) {
   if (n >= 16) {
     __builtin_memcpy(y, &v, 64);
   } else {
@@ -100,7 +100,7 @@ LEPTON_KERNEL void pack_taps_float(uint8_t *restrict w_, uint8_t *restrict y_, c
     for (int k = 0; k < kh * kw; k++)
       for (int i = 0; i < o; i++) {
         const float *from = weight + ((ptrdiff_t)i * kh * kw + (turned ? kh * kw - 1 - k : k)) * c + b * 16;
-        store_lanes(y + (((ptrdiff_t)b * kh * kw + k) * o + i) * 16, load_lanes(from, c - b * 16), 16);
+        store_first(y + (((ptrdiff_t)b * kh * kw + k) * o + i) * 16, load_lanes(from, c - b * 16), 16);
       }
 }
 
@@ -136,7 +136,7 @@ LEPTON_KERNEL void conv2d_grad_input_tile(const float *dy, const float *weight, 
     }
   }
   LEPTON_UNROLL for (int t = 0; t < LEPTON_STRIDED_TILE; t++)
-    if (ix + t * sw < w) store_lanes(dx + (ptrdiff_t)t * sw * c, sum[t], lanes);
+    if (ix + t * sw < w) store_first(dx + (ptrdiff_t)t * sw * c, sum[t], lanes);
 }
 
 /* Any stride; weights as pack_taps_float leaves them, not turned. A place of the kernel reaches an input place
@@ -202,7 +202,7 @@ LEPTON_KERNEL void depthwise_grad_weight_range(uint8_t *restrict x_, uint8_t *re
               even += depthwise_inputs(from + (ptrdiff_t)ox * sw * c, each, ob, lanes) *
                       load_lanes(by + (ptrdiff_t)ox * o, lanes);
           }
-        store_lanes(to + ((ptrdiff_t)ky * kw + kx) * o + ob, even + odd, lanes);
+        store_first(to + ((ptrdiff_t)ky * kw + kx) * o + ob, even + odd, lanes);
       }
   }
 }
@@ -252,7 +252,7 @@ LEPTON_KERNEL void dense_grad_input_tile(const float *dy, const float *weight, f
     const float16_lanes by = load_lanes(weight + (ptrdiff_t)i * inner, lanes);
     LEPTON_UNROLL for (int t = 0; t < tile; t++) sum[t] += dy[(ptrdiff_t)t * o + i] * by;
   }
-  LEPTON_UNROLL for (int t = 0; t < tile; t++) store_lanes(dx + (ptrdiff_t)t * inner, sum[t], lanes);
+  LEPTON_UNROLL for (int t = 0; t < tile; t++) store_first(dx + (ptrdiff_t)t * inner, sum[t], lanes);
 }
 
 LEPTON_KERNEL void dense_grad_input(uint8_t *restrict dy_, uint8_t *restrict w_, uint8_t *restrict dx_, const int rows,
@@ -288,7 +288,7 @@ LEPTON_KERNEL void dense_grad_weight_tile(const float *x, const float *dy, float
     const float16_lanes from = load_lanes(x + (ptrdiff_t)n * inner, lanes);
     LEPTON_UNROLL for (int t = 0; t < tile; t++) sum[t] += dy[(ptrdiff_t)n * o + t] * from;
   }
-  LEPTON_UNROLL for (int t = 0; t < tile; t++) store_lanes(dw + (ptrdiff_t)t * inner, sum[t], lanes);
+  LEPTON_UNROLL for (int t = 0; t < tile; t++) store_first(dw + (ptrdiff_t)t * inner, sum[t], lanes);
 }
 
 /* outputs from `begin`, a multiple of the tile, to `end` */
@@ -330,7 +330,7 @@ LEPTON_KERNEL void bias_grad(uint8_t *restrict dy_, uint8_t *restrict db_, const
     for (; r + 3 < rows; r += 4)
       LEPTON_UNROLL for (int k = 0; k < 4; k++) sum[k] += load_lanes(dy + (ptrdiff_t)(r + k) * c + cb, c - cb);
     for (; r < rows; r++) sum[0] += load_lanes(dy + (ptrdiff_t)r * c + cb, c - cb);
-    store_lanes(db + cb, (sum[0] + sum[1]) + (sum[2] + sum[3]), c - cb);
+    store_first(db + cb, (sum[0] + sum[1]) + (sum[2] + sum[3]), c - cb);
   }
 }
 
