@@ -12,9 +12,10 @@ float_kernel.py       operators without a typed form, as loops of TVM; own_kerne
 training.py           gradients, the loss, the update
 
 Rows by instruction set:
-avx512vnni.py         int8, a worked example; avx512f.py: float32, winograd.py
+avx512vnni.py         int8, a worked example
+blocked_float.py      float32 for AVX-512, AVX2 and NEON; float_tiles.py: their tiles; winograd.py
 avx512bf16.py         float32 whose products are bfloat16, where the user allows it
-tiles.py              their tile shapes; tile_choice.py: which one a layer gets
+tiles.py              tile shapes of AVX-512; tile_choice.py: which one a layer gets
 blocked.py            the rows of those that share kernels/blocked.h: sse2.py, avx2.py, avxvnni.py, neon.py,
                       rvv.py; winograd_pairs.py: fewer products in exact integers
 int8_forms.py         what both ask of an operation

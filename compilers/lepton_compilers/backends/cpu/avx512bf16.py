@@ -1,6 +1,6 @@
 """Rows of float32 operations whose products are bfloat16, kernels/avx512bf16.h: x86-64 with AVX512-BF16.
 
-They stand before those of avx512f.py where the user allows them. What is rounded, and where:
+They stand before those of blocked_float.py where the user allows them. What is rounded, and where:
 lepton_sdk.program.bfloat16. Maps between such layers lie in memory as bfloat16; weights are rounded here.
 """
 
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lepton_compilers.backends.answers import Answer, No, when
-from lepton_compilers.backends.cpu import avx512f
+from lepton_compilers.backends.cpu import blocked_float
 from lepton_compilers.backends.cpu.draft import Draft
 from lepton_compilers.backends.cpu.fused import ConvAdd, convolution
 from lepton_compilers.backends.cpu.layout import LANES, Blocked, blocks
@@ -284,7 +284,7 @@ def emit_dense(op: Dense, draft: Draft) -> None:
 
 def emit_add(op: Add, draft: Draft) -> None:
     """A sum in float32, rounded where it is kept so."""
-    avx512f.emit_add(op, draft)
+    blocked_float.emit_add(op, draft)
     if op.y in draft.kept:
         draft.narrow(op.y)
 

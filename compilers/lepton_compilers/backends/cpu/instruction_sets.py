@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from lepton_compilers.backends.cpu import (
     avx2,
     avx512bf16,
-    avx512f,
     avx512vnni,
     avxvnni,
+    blocked_float,
     detection,
     elementwise,
     float_kernel,
@@ -70,22 +70,26 @@ EVERYWHERE: tuple[Rows, ...] = (
 
 PORTABLE = InstructionSet(EVERYWHERE)
 
-AVX512 = InstructionSet((avx512vnni.LOWERINGS, avx512f.LOWERINGS, *PORTABLE.tables), slack=(64, 64))
+AVX512F = blocked_float.lowerings("avx512f.h", "avx512f_winograd.h")
+AVX2_FMA = blocked_float.lowerings("avx2_fma.h")
+NEON_F32 = blocked_float.lowerings("neon_f32.h")
+
+AVX512 = InstructionSet((avx512vnni.LOWERINGS, AVX512F, *PORTABLE.tables), slack=(64, 64))
 
 
-def _blocked(kernels: BlockedKernels) -> InstructionSet:
-    return InstructionSet((kernels.lowerings(), *EVERYWHERE), (64, 64), kernels.elements)
+def _blocked(kernels: BlockedKernels, *floats: Rows) -> InstructionSet:
+    return InstructionSet((kernels.lowerings(), *floats, *EVERYWHERE), (64, 64), kernels.elements)
 
 
 INSTRUCTION_SETS: Mapping[Isa, InstructionSet] = {
     Isa.PORTABLE: PORTABLE,
     Isa.SSE2: _blocked(sse2.KERNELS),
-    Isa.AVX2: _blocked(avx2.KERNELS),
-    Isa.AVX_VNNI: _blocked(avxvnni.KERNELS),
-    Isa.NEON: _blocked(neon.NEON),
+    Isa.AVX2: _blocked(avx2.KERNELS, AVX2_FMA),
+    Isa.AVX_VNNI: _blocked(avxvnni.KERNELS, AVX2_FMA),
+    Isa.NEON: _blocked(neon.NEON, NEON_F32),
     Isa.NEON_ARMV7: _blocked(neon.ARMV7),
-    Isa.NEON_DOTPROD: _blocked(neon.NEON_DOTPROD),
-    Isa.NEON_I8MM: _blocked(neon.NEON_I8MM),
+    Isa.NEON_DOTPROD: _blocked(neon.NEON_DOTPROD, NEON_F32),
+    Isa.NEON_I8MM: _blocked(neon.NEON_I8MM, NEON_F32),
     Isa.RVV: _blocked(rvv.KERNELS),
     Isa.AVX512_VNNI: AVX512,
     # The same rows: where the compiler may use VBMI, the header's byte permutes are one instruction.

@@ -1,4 +1,4 @@
-"""Cuts of avx512f_winograd.h: tiles of the map by output channels, a scratch of its own for each part."""
+"""Cuts of Winograd's kernels: tiles of the map by output channels, a scratch of its own for each part."""
 
 from __future__ import annotations
 
@@ -51,7 +51,8 @@ def winograd(a: Arguments, buffers: Buffers) -> Cut:
         return ranged.changed(
             o=channels,
             together=together,
-            mr=even(together, registers),
+            # A tile of products keeps to the registers that it was chosen for.
+            mr=min(even(together, registers), a["mr"]),
             begin=t * tiles // by_tiles,
             end=min(t + count, by_tiles) * tiles // by_tiles,
             **begins,

@@ -47,6 +47,10 @@ HEADER_ORDER = (
     "rvv.h",
     "blocked.h",
     "winograd_pairs.h",
+    "avx2_fma.h",
+    "neon_f32.h",
+    "blocked_f32.h",
+    "winograd_f32.h",
 )
 """A header may use what stands in earlier ones."""
 STANDS_ON = {
@@ -61,6 +65,8 @@ STANDS_ON = {
     "avx512f_winograd.h": {"avx512f.h"},
     "avx512bf16.h": {"avx512f.h"},
     "avx512bf16_winograd.h": {"avx512f.h", "avx512f_winograd.h", "avx512bf16.h"},
+    "avx2_fma.h": {"blocked_f32.h", "winograd_f32.h"},
+    "neon_f32.h": {"blocked_f32.h", "winograd_f32.h"},
     "rvv.h": {"finish.h", "blocked.h"},
     "neon.h": {"finish.h", "neon_lanes.h", "blocked.h"},
     "neon_dotprod.h": {"finish.h", "neon_lanes.h", "neon_dotprod_depthwise.h", "blocked.h"},

@@ -1,5 +1,6 @@
-"""The float32 rows of x86-64 with AVX-512: feature maps blocked by 16 channels, kernels/avx512f.h.
+"""float32 rows on maps blocked by 16 channels: kernels/avx512f.h, and blocked_f32.h for AVX2 and NEON.
 
+The headers define the same kernels; what differs is where they stand and their tiles, float_tiles.py.
 Weights that are variables are packed at every call by the portable rows; those here take constants.
 """
 
@@ -13,6 +14,7 @@ import numpy.typing as npt
 from lepton_compilers.backends.answers import Answer, No, when
 from lepton_compilers.backends.cpu import elementwise, portable
 from lepton_compilers.backends.cpu.draft import Draft
+from lepton_compilers.backends.cpu.float_tiles import BY_HEADER, FloatTiles
 from lepton_compilers.backends.cpu.fused import ConvAdd
 from lepton_compilers.backends.cpu.layout import LANES, Blocked, blocks
 from lepton_compilers.backends.cpu.lowering import Lowering, Rows
@@ -25,16 +27,7 @@ from lepton_compilers.backends.cpu.portable import (
     pool_window,
     typed,
 )
-from lepton_compilers.backends.cpu.tiles import (
-    float_depthwise_tiles,
-    float_group_tiles,
-    float_product_tiles,
-    float_row_tiles,
-    float_spatial_tiles,
-    group_inputs,
-    winograd_tile,
-    winograd_tiles,
-)
+from lepton_compilers.backends.cpu.tiles import group_inputs, winograd_tile
 from lepton_compilers.backends.cpu.winograd import places, transformed_panels
 from lepton_sdk.program import Tensors
 from lepton_sdk.program.operations import (
@@ -49,7 +42,6 @@ from lepton_sdk.program.operations import (
     Relu,
 )
 
-HEADER = "avx512f.h"
 FEW_CHANNELS = 4
 """Up to here a kernel row of neighbouring pixels fills a loop better than blocks of 16 channels."""
 
@@ -135,6 +127,10 @@ def _adding(accepts: Callable[[Conv2d, Tensors], Answer]) -> Callable[[ConvAdd, 
 
 
 # What is emitted
+
+
+def _tiles(draft: Draft) -> FloatTiles:
+    return BY_HEADER[draft.header]
 
 
 def _bias(op: Products, draft: Draft) -> Place:
@@ -224,7 +220,7 @@ def emit_few_channels(op: Convolution, draft: Draft) -> None:
     if p:
         source, rows = rows, draft.scratch(image_bytes * images)
         draft.call("pad_f32", source, rows, images, h, w * c, p.top, p.bottom, p.left * c, p.right * c)
-    mr, nv = draft.tile("conv_f32", op, float_spatial_tiles(ow, blocks(o), taps=1))
+    mr, nv = draft.tile("conv_f32", op, _tiles(draft).spatial(ow, o, taps=1))
     steps = (conv.stride[1] * c, LANES, conv.dilation[0] * wide, conv.stride[0] * wide, LANES)
     panels = float_panels(weight.reshape(o, kh, kw * c, 1), nv)
     literals = (*steps, kh, 1, kw * c, oh, ow, o, mr, nv)
@@ -235,7 +231,7 @@ def emit_pointwise(op: Convolution, draft: Draft) -> None:
     """1 × 1: pixels in one row."""
     conv = op.conv if isinstance(op, ConvAdd) else op
     x, o = draft.read_blocked(conv.x), draft.tensors[conv.y].shape[3]
-    mr, nv = draft.tile("pointwise_f32", op, float_product_tiles(x.pixels, blocks(o)))
+    mr, nv = draft.tile("pointwise_f32", op, _tiles(draft).product(x.pixels, o))
     panels = float_panels(_weight(conv, draft).reshape(o, 1, x.channels, 1), nv)
     source = x.place.stepping(x.image_bytes)
     _convolve("pointwise_f32", op, draft, source, panels, (x.pixels, x.channels, o, mr, nv))
@@ -253,7 +249,7 @@ def emit_grouped_pointwise(op: GroupedConv2d, draft: Draft) -> None:
     for channel in range(o):
         first = channel // each * inner
         full[channel, first : first + inner] = weight[channel, 0, 0]
-    mr, nv = draft.tile("pointwise_f32", op, float_group_tiles(x.pixels, o, each, inner))
+    mr, nv = draft.tile("pointwise_f32", op, _tiles(draft).group(x.pixels, o, each, inner))
     y, block_bytes = draft.write_blocked(op.y), x.pixels * LANES * x.element_bytes
     with draft.together():
         for block in range(0, blocks(o), nv):
@@ -276,7 +272,7 @@ def emit_conv3x3(op: Convolution, draft: Draft) -> None:
     """3 × 3: each input loaded once a kernel row for its three columns."""
     conv = op.conv if isinstance(op, ConvAdd) else op
     _, _, ow, o = draft.tensors[conv.y].shape
-    _direct3x3(op, draft, *draft.tile("conv3x3_f32", op, float_spatial_tiles(ow, blocks(o), taps=3)))
+    _direct3x3(op, draft, *draft.tile("conv3x3_f32", op, _tiles(draft).spatial(ow, o, taps=3)))
 
 
 def _direct3x3(op: Convolution, draft: Draft, mr: int, nv: int) -> None:
@@ -292,7 +288,7 @@ def emit_winograd(op: Convolution, draft: Draft) -> None:
     """3 × 3 at stride 1 with fewer products: tiles of inputs and weights transformed."""
     conv = op.conv if isinstance(op, ConvAdd) else op
     (_, h, w, c), (_, oh, ow, o) = draft.tensors[conv.x].shape, draft.tensors[conv.y].shape
-    tile = m, together, mr, nv = draft.tile("winograd_f32", op, winograd_tiles(oh, ow, c, o))
+    tile = m, together, mr, nv = draft.tile("winograd_f32", op, _tiles(draft).winograd(oh, ow, c, o))
     if m == 0:
         _direct3x3(op, draft, mr, nv)
         return
@@ -310,7 +306,7 @@ def emit_conv2d(op: Convolution, draft: Draft) -> None:
     weight = _weight(conv, draft)
     o, kh, kw, c = weight.shape
     _, oh, ow, _ = draft.tensors[conv.y].shape
-    mr, nv = draft.tile("conv_f32", op, float_spatial_tiles(ow, blocks(o), taps=1))
+    mr, nv = draft.tile("conv_f32", op, _tiles(draft).spatial(ow, o, taps=1))
     row, (sh, sw), (dh, dw) = w * LANES, conv.stride, conv.dilation
     steps = (sw * LANES, dw * LANES, dh * row, sh * row, h * row)
     panels = float_panels(weight.reshape(o, kh * kw, c, 1), nv)
@@ -320,7 +316,7 @@ def emit_conv2d(op: Convolution, draft: Draft) -> None:
 
 def emit_depthwise3x3(op: DepthwiseConv2d, draft: Draft) -> None:
     """3 × 3: two rows of outputs share the rows of their windows."""
-    mr, ry = draft.tile("depthwise3x3_f32", op, float_depthwise_tiles(*draft.tensors[op.y].shape[1:3]))
+    mr, ry = draft.tile("depthwise3x3_f32", op, _tiles(draft).depthwise(*draft.tensors[op.y].shape[1:3]))
     p = op.padding
     _slide("depthwise3x3_f32", op, draft, (op.stride[0], p.top, p.left, mr, ry))
 
@@ -355,11 +351,11 @@ def emit_dense(op: Dense, draft: Draft) -> None:
     weight = _weight(op, draft).reshape(o, 1, inner, 1)
     y, bounds = draft.write(op.y), float_bounds(op.clamp)
     if rows == 1:
-        (nv,) = draft.tile("row_f32", op, float_row_tiles(blocks(o)))
+        (nv,) = draft.tile("row_f32", op, _tiles(draft).row(o))
         panels = draft.constant(float_panels(weight, nv))
         draft.call("row_f32", place, panels, _bias(op, draft), y, inner, o, nv, *bounds)
         return
-    mr, nv = draft.tile("dense_f32", op, float_product_tiles(rows, blocks(o)))
+    mr, nv = draft.tile("dense_f32", op, _tiles(draft).product(rows, o))
     panels = draft.constant(float_panels(weight, nv))
     draft.call("dense_f32", place, panels, _bias(op, draft), y, rows, step, inner, o, mr, nv, *bounds)
 
@@ -408,26 +404,27 @@ def emit_max_pool(op: MaxPool2d, draft: Draft) -> None:
     _pooled("max_pool_f32", op, draft, pool_window(op, draft))
 
 
-_CONVOLUTIONS = (
-    (_few_channels, _of_constants(emit_few_channels), HEADER),
-    (_pointwise, _of_constants(emit_pointwise), HEADER),
-    (_winograd, _of_constants(emit_winograd), "avx512f_winograd.h"),
-    (_three_by_three, _of_constants(emit_conv3x3), HEADER),
-    (_constants, _of_constants(emit_conv2d), HEADER),
-)
-
-LOWERINGS: Rows = {
-    Conv2d: tuple(Lowering(accepts, emit, header) for accepts, emit, header in _CONVOLUTIONS),
-    ConvAdd: tuple(Lowering(_adding(accepts), emit, header) for accepts, emit, header in _CONVOLUTIONS),
-    DepthwiseConv2d: (
-        Lowering(_depthwise3x3, emit_depthwise3x3, HEADER),
-        Lowering(_depthwise, emit_depthwise, HEADER),
-    ),
-    GroupedConv2d: (Lowering(_grouped_pointwise, emit_grouped_pointwise, HEADER),),
-    Dense: (Lowering(_constants, emit_dense, HEADER),),
-    Add: (Lowering(_equal_maps, emit_add, HEADER),),
-    AveragePool2d: (Lowering(_maps, emit_average_pool, HEADER),),
-    MaxPool2d: (Lowering(_maps, emit_max_pool, HEADER),),
-    ClampTo: (Lowering(_maps, emit_clamp, HEADER),),
-    Relu: (Lowering(_maps, emit_clamp, HEADER),),
-}
+def lowerings(header: str, winograd_header: str | None = None) -> Rows:
+    """The rows whose kernels stand in `header`; winograd_header: where Winograd's stand, if not there."""
+    convolutions = (
+        (_few_channels, _of_constants(emit_few_channels), header),
+        (_pointwise, _of_constants(emit_pointwise), header),
+        (_winograd, _of_constants(emit_winograd), winograd_header or header),
+        (_three_by_three, _of_constants(emit_conv3x3), header),
+        (_constants, _of_constants(emit_conv2d), header),
+    )
+    return {
+        Conv2d: tuple(Lowering(accepts, emit, where) for accepts, emit, where in convolutions),
+        ConvAdd: tuple(Lowering(_adding(accepts), emit, where) for accepts, emit, where in convolutions),
+        DepthwiseConv2d: (
+            Lowering(_depthwise3x3, emit_depthwise3x3, header),
+            Lowering(_depthwise, emit_depthwise, header),
+        ),
+        GroupedConv2d: (Lowering(_grouped_pointwise, emit_grouped_pointwise, header),),
+        Dense: (Lowering(_constants, emit_dense, header),),
+        Add: (Lowering(_equal_maps, emit_add, header),),
+        AveragePool2d: (Lowering(_maps, emit_average_pool, header),),
+        MaxPool2d: (Lowering(_maps, emit_max_pool, header),),
+        ClampTo: (Lowering(_maps, emit_clamp, header),),
+        Relu: (Lowering(_maps, emit_clamp, header),),
+    }
