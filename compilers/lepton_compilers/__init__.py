@@ -10,7 +10,8 @@
     arena.py       one block for every intermediate; peak.py: how much a program needs, whatever the target
     golden.py, pack.py   proofs, then everything into a bundle; compilation.py goes the whole way
     c_project/     the same as C to compile elsewhere
-    cli.py         `lepton compile`; report/: `lepton report`; quiet.py: TVM's own words, to the debug log
+    cli.py         `lepton compile`, output_cli.py what it shows; report/: `lepton report`
+    quiet.py       TVM's own words, to the debug log
 
 TVM is imported when a model is compiled, not when this package is.
 """

@@ -6,13 +6,13 @@ import dataclasses
 import re
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lepton_sdk.cli.output import print_json, work_is_done
+from lepton_compilers.output_cli import Progress, print_plans, print_project, print_written
 from lepton_sdk.output_file import check_output
 from lepton_sdk.samples import read_arrays
 from lepton_sdk.source_parameters import load as load_weights
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from lepton_compilers.quantize.sensitivity import Sensitivity
     from lepton_compilers.tuning.report import TuningReport
     from lepton_compilers.tuning.request import TuningRequest
-    from lepton_sdk.bundle import Bundle
-    from lepton_sdk.program import Program
     from lepton_targets import Target
 
 
@@ -181,7 +179,7 @@ def compile_command(
             print(table.show())
     searched: dict[str, Any] = {"sensitivity": dataclasses.asdict(table)} if table else {}
     told: list[TuningReport] = []
-    with _progress(as_json) as report:
+    with Progress(as_json) as report:
         arguments: dict[str, Any] = {
             "quantization": config if quantising else None,
             "calibration": read_arrays(calibration) if calibration else None,
@@ -219,21 +217,17 @@ def compile_command(
                 **arguments,
             )
     if output is None or dry_run:
-        _print_plans(program, rows, precisions, request, passes if explain else None, as_json, searched)
+        print_plans(program, rows, precisions, request, passes if explain else None, as_json, searched)
         return
     if told:
         searched["tuning"] = [one.to_json() for one in told]
     if told and not as_json:
         print("\n".join(one.show() for one in told))
     if emit == "c-project":
-        _print_project(output, files, passes if explain else (), as_json, searched)
+        print_project(output, files, passes if explain else None, as_json, searched)
         return
-    summary = _summary(bundle, output, time.perf_counter() - start)
-    with work_is_done():
-        if as_json:
-            print_json(summary | searched | ({"passes": [_pass_entry(p) for p in passes]} if explain else {}))
-        else:
-            _print_summary(summary, output, passes if explain else ())
+    seconds = time.perf_counter() - start
+    print_written(bundle, output, seconds, passes if explain else None, as_json, searched)
 
 
 def _tuning_request(
@@ -244,38 +238,6 @@ def _tuning_request(
     from lepton_compilers.tuning.request import beside, tuning_request
 
     return tuning_request(tune, beside(output) if tuning is None and output else tuning, rows)
-
-
-def _print_project(
-    folder: Path,
-    files: Sequence[Path],
-    passes: Sequence[PassRecord],
-    as_json: bool,
-    searched: dict[str, Any],
-) -> None:
-    with work_is_done():
-        if as_json:
-            listed = [{"path": str(f.relative_to(folder)), "bytes": f.stat().st_size} for f in files]
-            print_json({"folder": folder.name, "files": listed} | searched)
-            return
-        _print_passes(passes)
-        print(f"{folder}: {len(files)} files; build it:  cmake -S {folder} -B {folder}/build")
-
-
-def _print_summary(summary: dict[str, Any], output: Path, passes: Sequence[PassRecord]) -> None:
-    _print_passes(passes)
-    sizes = ", ".join(
-        f"{a['target']}{_multiplying(a)} {a['code_bytes'] + a['weights_bytes']:,} B"
-        for a in summary["artifacts"]
-    )
-    print(
-        f"{output}: {summary['kind']}, {summary['macs']:,} MACs, {summary['bytes']:,} B "
-        f"({sizes}) in {summary['seconds']:.1f} s"
-    )
-
-
-def _multiplying(artifact: Mapping[str, Any]) -> str:
-    return "" if artifact["precision"] is None else f" in {artifact['precision']}"
 
 
 def _sensitivity(
@@ -292,94 +254,6 @@ def _sensitivity(
 
     module = import_model(content, shapes=shapes, weights=weights)
     return search(run_passes(module, front_half(None, None)), config, samples, max_drop)
-
-
-def _print_plans(
-    program: Program,
-    rows: Sequence[Target],
-    precisions: Mapping[str, str],
-    request: TuningRequest | None,
-    passes: Sequence[PassRecord] | None,
-    as_json: bool,
-    searched: dict[str, Any],
-) -> None:
-    from lepton_compilers.backends import backend_for
-    from lepton_sdk.program.table import show
-
-    # Only CPUs have tiles, so only their back end takes a choice.
-    chosen = [() if request is None else (request.known.choice(row.name),) for row in rows]
-    estimates = [
-        backend_for(row).estimate(program, row, *choice, precision=precisions[row.name])
-        for row, choice in zip(rows, chosen, strict=True)
-    ]
-    if as_json:
-        fields: dict[str, Any] = {"estimates": [dataclasses.asdict(estimate) for estimate in estimates]}
-        print_json(
-            fields | searched | ({"passes": [_pass_entry(p) for p in passes]} if passes is not None else {})
-        )
-        return
-    if passes is not None:
-        _print_passes(passes)
-    print(show(program))
-    for estimate in estimates:
-        print(f"\n{estimate.target}: {estimate.weights_bytes:,} bytes of weights")
-        for text in estimate.plan.values():
-            print(text)
-
-
-def _print_passes(passes: Sequence[PassRecord]) -> None:
-    for record in passes:
-        print(f"  {record.name:<20} {record.seconds * 1e3:8.1f} ms  {record.change}")
-
-
-def _summary(bundle: Bundle, output: Path, seconds: float) -> dict[str, Any]:
-    manifest = bundle.manifest
-    size = {segment.name: segment.bytes for segment in manifest.segments}
-    return {
-        "bundle": output.name,
-        "digest": bundle.digest,
-        "name": manifest.name,
-        "kind": manifest.kind,
-        "functions": list(manifest.functions),
-        "macs": bundle.program().macs(),
-        "bytes": output.stat().st_size,
-        "artifacts": [
-            {
-                "target": a.target,
-                "precision": manifest.precision(a.target),
-                "code_bytes": size[a.code],
-                "weights_bytes": size[a.weights] if a.weights else 0,
-                "arena_bytes": max(f.arena_bytes for f in a.functions.values()),
-            }
-            for a in manifest.artifacts
-        ],
-        "seconds": round(seconds, 3),
-    }
-
-
-def _pass_entry(record: PassRecord) -> dict[str, Any]:
-    return {"name": record.name, "seconds": record.seconds, "change": record.change}
-
-
-class _progress:
-    """A line on the terminal that names the step under way; silent with --json or without a terminal."""
-
-    def __init__(self, silent: bool) -> None:
-        self._status: Any = None
-        if not silent and sys.stderr.isatty():
-            from rich.console import Console
-
-            self._status = Console(stderr=True).status("compile")
-
-    def __enter__(self) -> Any:
-        if self._status is None:
-            return lambda step: None
-        self._status.start()
-        return self._status.update
-
-    def __exit__(self, *_: object) -> None:
-        if self._status is not None:
-            self._status.stop()
 
 
 def import_tvm(source_format: str) -> None:
