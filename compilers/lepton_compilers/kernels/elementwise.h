@@ -6,6 +6,12 @@
 #ifndef LEPTON_ELEMENTWISE_H
 #define LEPTON_ELEMENTWISE_H
 
+/* y may be an operand's own memory, element for element: lanes don't disturb one another. */
+#if defined(__clang__)
+#define LEPTON_IN_PLACE _Pragma("clang loop vectorize(assume_safety)")
+#else
+#define LEPTON_IN_PLACE _Pragma("GCC ivdep")
+#endif
 #define LEPTON_STRETCHED                                                                                      \
   uint8_t *a_, uint8_t *b_, uint8_t *y_, const int n0, const int n1, const int n2, const int n3, const int n4, \
       const int n5, const int a0, const int a1, const int a2, const int a3, const int a4, const int a5,       \
@@ -21,7 +27,7 @@
                             (ptrdiff_t)i3 * a3 + (ptrdiff_t)i4 * a4;                                           \
             const TYPE *b = (const TYPE *)b_ + (ptrdiff_t)i0 * b0 + (ptrdiff_t)i1 * b1 + (ptrdiff_t)i2 * b2 +  \
                             (ptrdiff_t)i3 * b3 + (ptrdiff_t)i4 * b4;                                           \
-            for (ptrdiff_t i = 0; i < n5; i++) {                                                               \
+            LEPTON_IN_PLACE for (ptrdiff_t i = 0; i < n5; i++) {                                               \
               const TYPE p = a[i * a5], q = b[i * b5];                                                         \
               y[i] = VALUE;                                                                                    \
             }                                                                                                  \
