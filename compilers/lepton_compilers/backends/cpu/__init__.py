@@ -17,7 +17,8 @@ blocked_float.py      float32 for AVX-512, AVX2 and NEON; float_tiles.py: their 
 avx512bf16.py         float32 whose products are bfloat16, where the user allows it
 tiles.py              tile shapes of AVX-512; tile_choice.py: which one a layer gets
 blocked.py            the rows of those that share kernels/blocked.h: sse2.py, avx2.py, avxvnni.py, neon.py,
-                      rvv.py; winograd_pairs.py: fewer products in exact integers
+                      rvv.py; blocked_tiles.py: what tells their tiles apart
+winograd_pairs.py     fewer products in exact integers
 int8_forms.py         what both ask of an operation
 
 The plan:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lepton_compilers.backends.answers import Answer, No, when
+from lepton_compilers.backends.cpu.blocked_tiles import BlockedTiles, int8_weight
 from lepton_compilers.backends.cpu.draft import Draft
 from lepton_compilers.backends.cpu.fused import ConvAdd, convolution
 from lepton_compilers.backends.cpu.int8_forms import (
@@ -25,21 +26,17 @@ from lepton_compilers.backends.cpu.int8_forms import (
     pointwise,
     three_by_three,
 )
-from lepton_compilers.backends.cpu.layout import LANES, Blocked, MapElements, blocks
+from lepton_compilers.backends.cpu.layout import LANES, Blocked, blocks
 from lepton_compilers.backends.cpu.lowering import Lowering, Rows
-from lepton_compilers.backends.cpu.packing import channel_panels, flattened_columns, in_lanes
+from lepton_compilers.backends.cpu.packing import flattened_columns
 from lepton_compilers.backends.cpu.plan import Place
 from lepton_compilers.backends.cpu.portable import (
     Products,
-    add_constants,
     int8_products,
-    int_bounds,
     mean_constants,
     pool_window,
 )
-from lepton_compilers.backends.cpu.ranges import leaves_int32
-from lepton_compilers.backends.cpu.tile_choice import Tile, Tiles
-from lepton_compilers.backends.cpu.tiles import even, ordered, row_tiles, sizes
+from lepton_compilers.backends.cpu.tiles import row_tiles
 from lepton_compilers.backends.cpu.winograd_pairs import short_convolution, together, transformed
 from lepton_sdk.program import Padding, Tensors
 from lepton_sdk.program.operations import (
@@ -53,137 +50,10 @@ from lepton_sdk.program.operations import (
     Table,
 )
 
-Int8Array = npt.NDArray[np.int8]
-Lanes = Callable[[int], npt.NDArray[np.intp]]
-
 
 @dataclass(frozen=True, slots=True)
-class BlockedKernels:
-    """What the rows must know of a header's tiles.
-
-    unit: input channels that one multiplication sums. lanes: for a number of output channels, which channel
-    each lane of the weights is; channels beyond the number are zero. sums: vectors of sums that a tile may
-    hold; lanes_a_vector: sums of one. spatial_sums: vectors of sums of a 3 × 3 tile, where they are not as
-    many. panel: blocks of output channels that a tile takes at least; one_pixel_panel: at most, where it has
-    one pixel. pixels: that it has at most. together: pixels
-    that one multiplication takes. columns_inside: whether the columns of a 3 × 3 kernel stand inside the loop
-    over channels. depthwise, depthwise3x3: weights [KH, KW, C] as tiles want them. depthwise_leaves_out:
-    whether the 3 × 3 tile leaves out what lies beside a map. winograd: whether its tiles serve
-    kernels/winograd_pairs.h.
-    """
-
-    header: str
-    elements: MapElements
-    weight_type: type[np.int8] | type[np.int16]
-    unit: int
-    lanes: Lanes
-    lanes_a_vector: int
-    sums: int
-    depthwise: Callable[[Int8Array], npt.NDArray[np.generic]]
-    depthwise3x3: Callable[[Int8Array], npt.NDArray[np.generic]]
-    depthwise_pixels: int
-    spatial_sums: int = 0
-    panel: int = 1
-    one_pixel_panel: int = 6
-    pixels: int = 24
-    together: int = 1
-    columns_inside: bool = False
-    depthwise_leaves_out: bool = True
-    winograd: bool = False
-
-    def tile(self, width: int, out: int, spatial: bool = False) -> tuple[int, int]:
-        """(pixels, blocks of 16 channels): as many sums as there is room for, no sliver at the end."""
-        if width == 1:
-            return 1, even(blocks(out), self.one_pixel_panel)
-        sums = self._room(spatial)
-        room = sums * self.lanes_a_vector // LANES
-        wide = min(blocks(out), max(self.panel, room // width))
-        vectors = -(-min(out, wide * LANES) // self.lanes_a_vector)
-        most = min(sums // vectors // self.together * self.together, self.pixels)
-        return even(width, max(most, 1)), wide
-
-    def _room(self, spatial: bool) -> int:
-        return self.spatial_sums if spatial and self.spatial_sums else self.sums
-
-    def tiles(self, width: int, out: int, spatial: bool = False) -> Tiles:
-        """All that fit: of `tile`, as tiles.py has them."""
-        narrowest = min(blocks(out), self.panel if width > 1 else 1)
-        found: list[list[Tile]] = []
-        for wide in range(narrowest, min(blocks(out), self.one_pixel_panel) + 1):
-            vectors = -(-min(out, wide * LANES) // self.lanes_a_vector)
-            most = min(self._room(spatial) // vectors // self.together * self.together, self.pixels)
-            found.append([(mr, wide) for mr in (sizes(width, most) if most else ())])
-        return ordered(self.tile(width, out, spatial), found)
-
-    # What stands for a tensor's values
-
-    def zero(self, op_zero: int) -> int:
-        """The map's value for the real number zero."""
-        return op_zero - self.elements.subtracted(op_zero)
-
-    def offset(self, zero_point: int) -> int:
-        """What a map's value lacks to be q."""
-        return self.elements.subtracted(zero_point)
-
-    def bounds(
-        self, op: Products | Add | AveragePool2d | MaxPool2d | ClampTo, draft: Draft
-    ) -> tuple[int, int, int]:
-        """Zero point, lower and upper bound of the result as its map counts."""
-        zero = draft.tensors[op.y].zero_point
-        low, high = int_bounds(op.clamp)
-        offset = self.offset(zero)
-        return self.zero(zero), low - offset, high - offset
-
-    def result(self, op: Products, draft: Draft) -> tuple[int, ...]:
-        """zy, lo, hi, wide."""
-        return (*self.bounds(op, draft), int(leaves_int32(op, draft.tensors)))
-
-    def addition(self, op: Add, first: str, draft: Draft) -> tuple[int, ...]:
-        """base, multipliers of operand `first` and of the other one, shift, zy, lo, hi."""
-        t = draft.tensors
-        ma, mb, shift = add_constants(op, t)
-        base = (1 << (shift - 1)) - self.zero(t[op.a].zero_point) * ma - self.zero(t[op.b].zero_point) * mb
-        factors = (ma, mb) if op.a == first else (mb, ma)
-        return (base, *factors, shift, *self.bounds(op, draft))
-
-    # Constants
-
-    def starts(self, op: Products, draft: Draft, variants: bool = False) -> tuple[Place, Place, int]:
-        """Where sums start, bias − zx·Σw modulo 2^32 unless maps are centred, and multipliers, by lane.
-
-        variants: for 3 × 3 kernels, the starts of windows that lose rows or columns as blocked.h wants them,
-        and the distance between two. One serves all where what is lost is worth nothing: then it is 0.
-        """
-        weight, zero = _weight(op, draft), self.zero(draft.tensors[op.x].zero_point)
-        depthwise = isinstance(op, DepthwiseConv2d)
-        rows, columns = (0, 1) if depthwise else (1, 2)
-        bias = draft.value(op.bias) if op.bias else None
-        channels = draft.tensors[op.y].shape[-1]
-        start = np.zeros(channels, np.int64) if bias is None else bias.astype(np.int64)
-        lanes = self.lanes(blocks(channels) * LANES if depthwise else channels)
-        several = variants and zero != 0
-        totals = []
-        for lost_rows in range(4 if several else 1):
-            for lost_columns in range(4 if several else 1):
-                seen = weight.astype(np.int64)
-                for axis, lost in ((rows, lost_rows), (columns, lost_columns)) if several else ():
-                    seen = np.take(seen, range(lost & 1, 3 - (lost >> 1)), axis)
-                sums = seen.sum(
-                    tuple(axis for axis in range(seen.ndim) if axis != (seen.ndim - 1) * depthwise)
-                )
-                totals.append(in_lanes(start - zero * sums, lanes))
-        # A wrapped start is exact again once the sum is complete: the sum itself fits in int32.
-        wrapped = (np.concatenate(totals).astype(np.int64) & 0xFFFFFFFF).astype(np.uint32).view(np.int32)
-        multiplier = draft.value(op.multiplier or "")
-        assert multiplier is not None  # accepted
-        factors = in_lanes(np.broadcast_to(multiplier, (channels,)).astype(np.float32), lanes)
-        return draft.constant(wrapped), draft.constant(factors), len(lanes) if several else 0
-
-    def panels(self, weight: Int8Array | npt.NDArray[np.int16], panel: int) -> npt.NDArray[np.generic]:
-        """Weights [O, A, K, B], A and B taps outside and inside the loop over channels, as tiles read."""
-        return channel_panels(weight.astype(self.weight_type), panel, self.unit, self.lanes)
-
-    # What is emitted
+class BlockedKernels(BlockedTiles):
+    """What is emitted for each operation, whatever the instruction set's tiles."""
 
     def bordered(self, op: Conv2d | DepthwiseConv2d, draft: Draft) -> tuple[Blocked, int, int]:
         """x with its border written out, and its rows and columns then."""
@@ -262,7 +132,7 @@ class BlockedKernels:
         source = draft.read(conv.x).stepping(h * w * c)
         draft.call("pad_rows", source, rows.stepping(image), *border, times=images)
         steps = (conv.stride[1] * c, conv.dilation[0] * wide, conv.stride[0] * wide)
-        weight, run = _weight(conv, draft), kw * c
+        weight, run = int8_weight(conv, draft), kw * c
         each = -(-kh * run // LANES) * LANES
         if -(-kh * run // self.unit) < kh * -(-run // self.unit):
             size = each * self.elements.element_bytes
@@ -286,7 +156,7 @@ class BlockedKernels:
         conv = convolution(op)
         x, o = draft.read_blocked(conv.x), draft.tensors[conv.y].shape[3]
         mr, nv = draft.tile("conv_map", op, self.tiles(x.pixels, o))
-        columns = self.panels(_weight(conv, draft).reshape(o, 1, x.channels, 1), nv)
+        columns = self.panels(int8_weight(conv, draft).reshape(o, 1, x.channels, 1), nv)
         steps = (LANES, 0, 0, 0, x.pixels * LANES)
         literals = (*steps, 1, 1, x.channels, 1, x.pixels, o, mr, nv)
         self.products("conv_map", op, draft, x.place.stepping(x.image_bytes), columns, *literals)
@@ -297,7 +167,7 @@ class BlockedKernels:
         x, h, w, padding = self.around(conv, draft)
         _, oh, ow, o = draft.tensors[conv.y].shape
         mr, nv = draft.tile("conv3x3_map", op, self.tiles(ow, o, spatial=True))
-        weight = _weight(conv, draft)
+        weight = int8_weight(conv, draft)
         by_tap = weight.transpose(0, 1, 3, 2) if self.columns_inside else weight.reshape(o, 9, -1, 1)
         *starts, step = self.starts(conv, draft, variants=bool(padding))
         shape = (h, w, x.channels, oh, ow, o, conv.stride[0], padding.top, padding.left, step, mr, nv)
@@ -315,7 +185,7 @@ class BlockedKernels:
         count = together(conv, draft.tensors, wide)
         apart = (h * w * LANES, oh * ow * LANES)
         shape = (h, w, x.channels, oh, ow, o, padding.top, padding.left, count, *self.tile(count, o))
-        weight = self.panels(transformed(_weight(conv, draft)), wide)
+        weight = self.panels(transformed(int8_weight(conv, draft)), wide)
         self.products("winograd_map", op, draft, x.place.stepping(x.image_bytes), weight, *apart, *shape)
 
     def emit_conv2d(self, op: Conv2d | ConvAdd, draft: Draft) -> None:
@@ -325,7 +195,7 @@ class BlockedKernels:
         o, kh, kw, c = draft.tensors[conv.weight].shape
         _, oh, ow, _ = draft.tensors[conv.y].shape
         mr, nv = draft.tile("conv_map", op, self.tiles(ow, o))
-        columns = self.panels(_weight(conv, draft).reshape(o, kh * kw, c, 1), nv)
+        columns = self.panels(int8_weight(conv, draft).reshape(o, kh * kw, c, 1), nv)
         row = w * LANES
         steps = (
             conv.stride[1] * LANES,
@@ -340,7 +210,7 @@ class BlockedKernels:
     def emit_dense(self, op: Dense, draft: Draft) -> None:
         """A row at a time; a flattened map is read as it lies, the weights follow its order."""
         x, o = draft.read_rows(op.x), draft.tensors[op.y].shape[1]
-        weight = flattened_columns(_weight(op, draft), x.pixels, x.channels)
+        weight = flattened_columns(int8_weight(op, draft), x.pixels, x.channels)
         inner = x.channels if x.pixels == 1 else weight.shape[1]
         _, nv = draft.tile("conv_map", op, self.tiles(1, o))
         columns = self.panels(np.asarray(weight[:, None, :inner, None], np.int8), nv)
@@ -351,7 +221,7 @@ class BlockedKernels:
         """3 × 3: neighbouring windows share what they read."""
         x, h, w, padding = self.around(op, draft, self.depthwise_leaves_out)
         _, oh, ow, _ = draft.tensors[op.y].shape
-        taps = self.depthwise3x3(_weight(op, draft))
+        taps = self.depthwise3x3(int8_weight(op, draft))
         (mr,) = draft.tile("depthwise3x3_map", op, row_tiles(ow, self.depthwise_pixels))
         *starts, step = self.starts(op, draft, variants=bool(padding))
         shape = (h, w, x.channels, oh, ow, op.stride[0], padding.top, padding.left, step, mr, taps.shape[1])
@@ -363,7 +233,7 @@ class BlockedKernels:
         x, h, w = self.bordered(op, draft)
         kernel = draft.tensors[op.weight].shape[:2]
         _, oh, ow, _ = draft.tensors[op.y].shape
-        taps = self.depthwise(_weight(op, draft))
+        taps = self.depthwise(int8_weight(op, draft))
         shape = (h, w, x.channels, oh, ow, *kernel, *op.stride, *op.dilation, taps.shape[1])
         self.products("depthwise_map", op, draft, x.place.stepping(x.image_bytes), taps, *shape)
 
@@ -434,15 +304,6 @@ class BlockedKernels:
             ClampTo: (row(_alike, self.emit_clamp),),
             Table: (row(_constant_table, self.emit_table),),
         }
-
-
-def _weight(op: Products, draft: Draft) -> Int8Array:
-    weight = draft.value(op.weight)
-    assert weight is not None  # accepted
-    return np.asarray(weight, np.int8)
-
-
-# What is accepted
 
 
 def _alike(op: MaxPool2d | ClampTo, t: Tensors) -> Answer:
