@@ -368,7 +368,7 @@ LEPTON_KERNEL void stretched_mul_int16(LEPTON_STRETCHED, const int m, const int 
 LEPTON_KERNEL void clamp_int16(uint8_t *x_, uint8_t *y_, const int n, const int lo, const int hi) {
   const int16_t *x = (const int16_t *)x_;
   int16_t *y = (int16_t *)y_;
-  for (ptrdiff_t i = 0; i < n; i++) y[i] = (int16_t)clamp_int(x[i], lo, hi);
+  LEPTON_IN_PLACE for (ptrdiff_t i = 0; i < n; i++) y[i] = (int16_t)clamp_int(x[i], lo, hi);
 }
 
 #define LEPTON_REQUANTIZE(NAME, FROM, TO)                                                                             \
@@ -376,7 +376,7 @@ LEPTON_KERNEL void clamp_int16(uint8_t *x_, uint8_t *y_, const int n, const int 
                           const int lo, const int hi) {                                                               \
     const FROM *x = (const FROM *)x_;                                                                                 \
     TO *y = (TO *)y_;                                                                                                 \
-    for (ptrdiff_t i = 0; i < n; i++) y[i] = (TO)clamp_int(scaled(x[i] - zx, m, e) + zy, lo, hi);                     \
+    LEPTON_IN_PLACE for (ptrdiff_t i = 0; i < n; i++) y[i] = (TO)clamp_int(scaled(x[i] - zx, m, e) + zy, lo, hi);     \
   }
 LEPTON_REQUANTIZE(requantize_int16_int16, int16_t, int16_t)
 LEPTON_REQUANTIZE(requantize_int16_int8, int16_t, int8_t)
@@ -408,7 +408,7 @@ LEPTON_KERNEL int16_t interpolated(const int32_t x, const int16_t *table) {
 LEPTON_KERNEL void table_int16(uint8_t *x_, uint8_t *restrict table, uint8_t *y_, const int n) {
   const int16_t *x = (const int16_t *)x_;
   int16_t *y = (int16_t *)y_;
-  for (ptrdiff_t i = 0; i < n; i++) y[i] = interpolated(x[i], (const int16_t *)table);
+  LEPTON_IN_PLACE for (ptrdiff_t i = 0; i < n; i++) y[i] = interpolated(x[i], (const int16_t *)table);
 }
 
 /* tables: e^v over -10 .. 0, then 1 / (1 + v) over 0 .. 1, both times 2^15 */
@@ -443,7 +443,7 @@ LEPTON_KERNEL void sigmoid_int16(uint8_t *x_, uint8_t *restrict table, uint8_t *
                                  const int s) {
   const int16_t *x = (const int16_t *)x_;
   int16_t *y = (int16_t *)y_;
-  for (ptrdiff_t i = 0; i < n; i++) {
+  LEPTON_IN_PLACE for (ptrdiff_t i = 0; i < n; i++) {
     const int32_t steps = (x[i] * m + ((1 << s) >> 1)) >> s;
     const int32_t line = sigmoid_line(steps < 0 ? -steps : steps, (const int32_t *)table, 9, 0x7fff << 10);
     y[i] = (int16_t)((steps >= 0 ? line + 512 : (1 << 25) - line + 511) >> 10);
@@ -454,7 +454,7 @@ LEPTON_KERNEL void tanh_int16(uint8_t *x_, uint8_t *restrict table, uint8_t *y_,
                               const int s) {
   const int16_t *x = (const int16_t *)x_;
   int16_t *y = (int16_t *)y_;
-  for (ptrdiff_t i = 0; i < n; i++) {
+  LEPTON_IN_PLACE for (ptrdiff_t i = 0; i < n; i++) {
     const int32_t steps = (x[i] * m + ((1 << s) >> 1)) >> s;
     const int32_t line = sigmoid_line(steps < 0 ? -steps : steps, (const int32_t *)table, 8, 0xffff << 8);
     y[i] = (int16_t)((steps >= 0 ? line - (1 << 23) + 128 : (1 << 23) - line + 127) >> 8);
