@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from lepton_compilers.backends import Yes, cpu
 from lepton_sdk.program import reference, serialize
 from lepton_sdk.program.operations import INFERENCE_OPERATIONS
-from lepton_targets import CPUS, get_target
-from lepton_targets.host import runs_here
+from lepton_targets import CPUS
+from support.executed import X86_64, cpu_named, executed
 from support.native import Native
 from support.operation_cases import EXACT_CASES, FLOAT_CASES
 from support.programs import Case, together
@@ -28,18 +28,15 @@ SLOW = settings(
 CASES_A_LIBRARY = 16
 
 
-@pytest.fixture(params=("x86-64", "x86-64-avx2", "x86-64-avxvnni", "x86-64-avx512vnni", "x86-64-avx512vbmi"))
+@pytest.fixture(params=(*X86_64, "x86-64-avx512vbmi"))
 def target(request: pytest.FixtureRequest) -> str:
-    name = str(request.param)
-    row = get_target(name)
-    if not runs_here(row):
-        pytest.skip(f"this machine does not execute {name}")
-    return name
+    executed(request.param)
+    return str(request.param)
 
 
 def outputs(cases: list[Case], target: str) -> list[list[np.ndarray]]:
     program = together(cases)
-    native = Native(program, cpu.lower(program, get_target(target)))
+    native = Native(program, cpu.lower(program, cpu_named(target)))
     return [native.run(case.inputs, f"case{index}") for index, case in enumerate(cases)]
 
 
@@ -67,7 +64,7 @@ def test_float_results_are_near_the_reference(operation: str, target: str) -> No
     def check(cases: list[Case]) -> None:
         for case, found in zip(cases, outputs(cases, target)):
             expected = reference.run(case.program, case.inputs)
-            allowed = tolerance(case.program, get_target(target))
+            allowed = tolerance(case.program, cpu_named(target))
             for a, b in zip(found, expected, strict=True):
                 bound = allowed * max(1.0, float(np.abs(b).max()))
                 np.testing.assert_allclose(

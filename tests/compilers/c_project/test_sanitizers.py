@@ -16,23 +16,16 @@ from lepton_compilers.golden import Vector, golden_vectors
 from lepton_sdk.program import Program, reference
 from lepton_sdk.program.bfloat16 import spelled_out
 from lepton_targets import get_target
-from lepton_targets.host import runs_here
 from support.bfloat16_cases import BFLOAT16_CASES
 from support.evaluation_data import FLOAT_NETWORKS, INT8_NETWORKS, mlperf_tiny
+from support.executed import X86_64, executed
 from support.guarded import GUARD_BEFORE, GUARD_BEHIND, MEMORY, OWN_HEAP, THREADS, Guarded
 from support.operation_cases import EXACT_CASES, FLOAT_CASES
 from support.programs import Case, together
 from support.training_cases import CASES as GRADIENTS
 
 KWS = Path(__file__).parents[2] / "data" / "kws_ref_model.tflite"
-TARGETS = ("x86-64", "x86-64-avx2", "x86-64-avxvnni", "x86-64-avx512vnni")
-
-
-def executed(target: str) -> cpu.Cpu:
-    row = get_target(target)
-    if not runs_here(row):
-        pytest.skip(f"this machine does not execute {target}")
-    return row
+TARGETS = X86_64
 
 
 def vectors_of(cases: tuple[Case, ...]) -> list[Vector]:
@@ -123,7 +116,7 @@ def test_threads_share_without_races(tmp_path: Path, monkeypatch: pytest.MonkeyP
     threaded.check(threads=4, repetitions=20)
 
 
-@pytest.mark.parametrize("target", ["x86-64", "x86-64-avx512vnni"])
+@pytest.mark.parametrize("target", ["portable", "x86-64", "x86-64-avx512vnni"])
 def test_every_operation_shares_without_races(
     tmp_path: Path, target: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
