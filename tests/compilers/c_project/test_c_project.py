@@ -178,3 +178,21 @@ def test_every_cpu_has_flags_for_gcc_and_clang() -> None:
     assert compiler_flags(get_target("x86-64-avx512vnni")) == ("-march=cascadelake",)
     assert compiler_flags(get_target("cortex-a53")) == ("-mcpu=cortex-a53",)
     assert all(flag.startswith("-m") for row in CPUS for flag in compiler_flags(row))
+
+
+def test_a_folder_of_somebody_else_is_left_as_it_is(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    theirs, ours = tmp_path / "theirs", tmp_path / "ours"
+    theirs.mkdir()
+    (theirs / "README.md").write_text("# My product")
+    command = ("compile", KWS, "--target", "riscv64", "--emit", "c-project", "-o")
+    refused = run_here(capfd, *command, theirs)
+    assert refused.code == 2
+    assert "holds README.md" in refused.err
+    assert [file.name for file in theirs.iterdir()] == ["README.md"]
+    assert (theirs / "README.md").read_text() == "# My product"
+    assert run_here(capfd, *command, ours).code == 0
+    (ours / "CMakeLists.txt").unlink()
+    assert run_here(capfd, *command, ours).code == 0
+    assert (ours / "CMakeLists.txt").exists()
