@@ -42,7 +42,16 @@ def read_arrays(path: Path | str) -> dict[str, np.ndarray]:
         zlib.error,
         NotImplementedError,
     ) as error:
-        raise BadInputError(f"{path} is not an .npz of plain arrays: {error}") from None
+        raise BadInputError(
+            f"{path} is not an .npz of plain arrays: {_why(error)}",
+            "write one:  numpy.savez('samples.npz', features=array)",
+        ) from None
+
+
+def _why(error: Exception) -> str:
+    """What numpy says, but for the advice to load pickles, which run code, that any unreadable file gets."""
+    text = str(error)
+    return "it is no .npz file, or it holds pickled objects" if "pickle" in text else text
 
 
 def labels_of(

@@ -107,4 +107,10 @@ def test_files_that_are_no_archives(tmp_path: Path) -> None:
     for name in ("one.npy", "text.npz", "empty.npz", "pickled.npz", "short.npz", "absent.npz"):
         with pytest.raises(BadInputError, match=name.split(".")[0]):
             read_arrays(tmp_path / name)
+    # numpy's own words for both advise to load pickles, which run code.
+    for name in ("text.npz", "pickled.npz"):
+        with pytest.raises(BadInputError, match="pickled objects") as caught:
+            read_arrays(tmp_path / name)
+        assert "unsafe" not in str(caught.value)
+        assert "allow_pickle" not in str(caught.value)
     np.testing.assert_array_equal(read_arrays(tmp_path / "whole.npz")["features"], INTEGERS)
