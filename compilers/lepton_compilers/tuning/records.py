@@ -84,8 +84,11 @@ class Tuning:
             if entry is not None and (reason := _stale(entry, use.tiles)) is not None:
                 reasons[reason] = reasons.get(reason, 0) + 1
         others = sorted({name for name, _ in self.entries if name != target})
-        if others and not any(name == target for name, _ in self.entries):
+        here = [layer for name, layer in self.entries if name == target]
+        if others and not here:
             reasons[f"measured for {', '.join(others)}, not for {target}"] = len(self.entries)
+        if here and not {use.layer for use in uses}.intersection(here):
+            reasons["measured for layers that this network lacks"] = len(here)
         return [f"{count} {'entry' if count == 1 else 'entries'}: {why}" for why, count in reasons.items()]
 
     def content(self) -> bytes:

@@ -113,6 +113,15 @@ def test_a_stale_file_is_left_out_by_name_and_the_code_is_the_tables(tmp_path: P
     assert "the kernels of avx512vnni.h have changed" in reports[0].show()
 
 
+def test_a_file_of_another_network_is_left_out_by_name(tmp_path: Path) -> None:
+    (entry, *_) = another_tile_everywhere(tmp_path / "t.json").entries.values()
+    another = dataclasses.replace(entry, layer=dataclasses.replace(entry.layer, x=(1, 3, 3, 3)))
+    (tmp_path / "t.json").write_bytes(Tuning().extended([another]).content())
+    reports: list = []
+    compile(MODEL, VNNI.name, output=tmp_path / "a.lep", tuning=tmp_path / "t.json", tuned=reports)
+    assert "1 entry: measured for layers that this network lacks; the table's" in reports[0].show()
+
+
 def test_a_dry_run_shows_the_tuned_plan_and_a_c_project_has_it(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
