@@ -66,7 +66,7 @@ def page(results: Mapping[str, str]) -> str:
         "",
         "Written by `make onnx-coverage`, which collects the tests from the installed package",
         f"(onnx {onnx.__version__} at the time), of opset {OLDEST_OPSET} or later: each is compiled for",
-        "the portable x86-64 target (the C compiler at -O1, to save time), run natively and on the reference",
+        "the plain x86-64 target (the C compiler at -O1, to save time), run natively and on the reference",
         "executor, and compared",
         "with ONNX's own results in ONNX's tolerance: rtol 1e-3, atol 1e-7; with float16 2e-3, with bfloat16",
         "1.6e-2 and atol 1e-3, because halves are computed in float32. Weights, axes, shapes, scales and the",
