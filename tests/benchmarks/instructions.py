@@ -41,7 +41,7 @@ NETWORKS = {
     "VWW float32": "mlperf_tiny/vww_96_float.tflite",
     "AD float32": "mlperf_tiny/ad01_fp32.tflite",
 }
-TARGETS = ("x86-64-avx2", "cortex-a53", "cortex-a76", "neoverse-v1", "armv7", "riscv64-v")
+TARGETS = ("x86-64-avx2", "cortex-a53", "cortex-a76", "neoverse-v1", "armv7", "riscv64", "riscv64-v")
 Array = npt.NDArray[Any]
 FEW, MANY = 20, 120
 

@@ -104,7 +104,15 @@ LEPTON_KERNEL int32_t round_even(float v) {
 }
 LEPTON_KERNEL int8_t requantise(const int32_t accumulator, const float multiplier, const int zero, const int lo,
                                 const int hi) {
-  return (int8_t)clamp_int(round_even((float)accumulator * multiplier) + zero, lo, hi);
+  const float product = (float)accumulator * multiplier;
+#if defined(__riscv_flen) && !defined(__riscv_vector)
+  /* One instruction rounds half to even and saturates; bounded before the zero point is added, nothing wraps. */
+  int32_t q;
+  __asm__("fcvt.w.s %0, %1, rne" : "=r"(q) : "f"(product));
+  return (int8_t)(clamp_int(q, lo - zero, hi - zero) + zero);
+#else
+  return (int8_t)clamp_int(round_even(product) + zero, lo, hi);
+#endif
 }
 /* Wrapping sums: only the final value must fit, which the compiler has proven. */
 LEPTON_KERNEL int32_t add_wrapped(const int32_t a, const int32_t b) { return (int32_t)((uint32_t)a + (uint32_t)b); }
@@ -184,47 +192,200 @@ LEPTON_KERNEL void grouped_conv2d_int8(uint8_t *restrict x_, uint8_t *restrict w
       }
 }
 
-LEPTON_KERNEL void conv2d_int8(uint8_t *restrict x, uint8_t *restrict weight, uint8_t *restrict bias,
-                               uint8_t *restrict multiplier, uint8_t *restrict y, const int h, const int w, const int c,
-                               const int oh, const int ow, const int o, const int kh, const int kw, const int sh,
-                               const int sw, const int pt, const int pl, const int dh, const int dw, const int zx,
-                               const int zy, const int lo, const int hi) {
-  grouped_conv2d_int8(x, weight, bias, multiplier, y, 1, h, w, c, oh, ow, o, kh, kw, sh, sw, pt, pl, dh, dw, zx, zy, lo,
+/* Output channels that are summed at once: their weights lie side by side, [o / 8][kh][kw][c][8], zeros behind the last. */
+#define LEPTON_OUTPUTS 8
+/* Where a register has 64 bits, it holds the sums of two of them, s0 + s1 * 2^32 modulo 2^64: one multiplication by an
+ * input is the products of both, and as s0 fits in 32 bits once it is complete, so is s1 exact then. */
+#if UINTPTR_MAX > 0xffffffffu
+typedef uint64_t lepton_sums;
+typedef int64_t lepton_signed_sums;
+#define LEPTON_TOGETHER 2
+#define LEPTON_INT8_PIXELS 3
+LEPTON_KERNEL lepton_sums sums_of(const int32_t s0, const int32_t s1) {
+  return (lepton_sums)(lepton_signed_sums)s0 + ((lepton_sums)(lepton_signed_sums)s1 << 32);
+}
+LEPTON_KERNEL int32_t sum_in(const lepton_sums sums, const int which) {
+  const int32_t s0 = (int32_t)sums;
+  return which ? (int32_t)((sums - (lepton_sums)(lepton_signed_sums)s0) >> 32) : s0;
+}
+#else
+typedef uint32_t lepton_sums;
+typedef int32_t lepton_signed_sums;
+#define LEPTON_TOGETHER 1
+#define LEPTON_INT8_PIXELS 1
+LEPTON_KERNEL lepton_sums sums_of(const int32_t s0, const int32_t s1) {
+  (void)s1;
+  return (lepton_sums)s0;
+}
+LEPTON_KERNEL int32_t sum_in(const lepton_sums sums, const int which) {
+  (void)which;
+  return (int32_t)sums;
+}
+#endif
+
+/* sum[pixel][register]: n inputs more of pixels p0 to p1 - 1, `pixel` bytes apart, by n groups of 8 weights */
+LEPTON_KERNEL void add_products_int8(lepton_sums *sum, const int8_t *x, const int pixel, const int8_t *weight, const int n,
+                                     const int p0, const int p1, const int registers, const int zx) {
+  LEPTON_LOOP for (int i = 0; i < n; i++, x++, weight += LEPTON_OUTPUTS) {
+    lepton_sums by[LEPTON_OUTPUTS];
+    LEPTON_UNROLL for (int r = 0; r < registers; r++)
+      by[r] = sums_of(weight[r * LEPTON_TOGETHER], weight[r * LEPTON_TOGETHER + LEPTON_TOGETHER - 1]);
+    LEPTON_UNROLL for (int p = p0; p < p1; p++) {
+      /* A pixel after the other: loaded and multiplied all at once, inputs would push sums out of the registers. */
+      if (p > p0) __asm__("" : "+r"(x), "+r"(sum[(p - 1) * registers]));
+      const lepton_sums value = (lepton_sums)(lepton_signed_sums)(x[(ptrdiff_t)p * pixel] - zx);
+      LEPTON_UNROLL for (int r = 0; r < registers; r++) sum[p * registers + r] += value * by[r];
+    }
+  }
+}
+
+/* One tile: `pixels` neighbours of a row by n of 8 output channels; kernel rows ky0 to ky1 - 1 lie inside the map. from:
+ * the first pixel's input at kernel row and column 0, which is column `left` of the map. edges == 0: no window leaves it. */
+LEPTON_KERNEL void conv2d_int8_tile(const int8_t *from, const int8_t *weight, const int32_t *bias,
+                                    const float *multiplier, int8_t *to, const int w, const int c, const int o,
+                                    const int kw, const int sw, const int dh, const int dw, const int pixels,
+                                    const int n, const int ky0, const int ky1, const int edges, const int left,
+                                    const int zx, const int zy, const int lo, const int hi) {
+  const int registers = (n + LEPTON_TOGETHER - 1) / LEPTON_TOGETHER, pixel = sw * c;
+  lepton_sums sum[LEPTON_INT8_PIXELS * LEPTON_OUTPUTS];
+  LEPTON_UNROLL for (int r = 0; r < registers; r++) {
+    const int last = LEPTON_MIN((r + 1) * LEPTON_TOGETHER, n) - 1;
+    const lepton_sums start = sums_of(bias[r * LEPTON_TOGETHER], last > r * LEPTON_TOGETHER ? bias[last] : 0);
+    LEPTON_UNROLL for (int p = 0; p < pixels; p++) sum[p * registers + r] = start;
+  }
+  const int inside = !edges || (left >= 0 && left + (pixels - 1) * sw + (kw - 1) * dw < w);
+  /* A kernel row inside the map is one run of inputs. */
+  const int taps = inside && dw == 1 ? kw : 1;
+  LEPTON_LOOP for (int ky = ky0; ky < ky1; ky++)
+    LEPTON_LOOP for (int kx = 0; kx < kw; kx += taps) {
+      const int8_t *x = from + ((ptrdiff_t)ky * dh * w + (ptrdiff_t)kx * dw) * c;
+      const int8_t *by = weight + ((ptrdiff_t)ky * kw + kx) * c * LEPTON_OUTPUTS;
+      const int column = left + kx * dw;
+      if (inside || (column >= 0 && column + (pixels - 1) * sw < w)) {
+        add_products_int8(sum, x, pixel, by, taps * c, 0, pixels, registers, zx);
+      } else {
+        LEPTON_UNROLL for (int p = 0; p < pixels; p++)
+          if (column + p * sw >= 0 && column + p * sw < w)
+            add_products_int8(sum, x, pixel, by, c, p, p + 1, registers, zx);
+      }
+    }
+  /* By address, so that one piece of code serves all registers. */
+  lepton_sums done[LEPTON_INT8_PIXELS * LEPTON_OUTPUTS];
+  LEPTON_UNROLL for (int i = 0; i < pixels * registers; i++) done[i] = sum[i];
+  LEPTON_LOOP for (int r = 0; r < registers; r++)
+    LEPTON_UNROLL for (int which = 0; which < LEPTON_TOGETHER; which++) {
+      const int l = r * LEPTON_TOGETHER + which;
+      if (l >= n) continue;
+      const float by = multiplier[l];
+      LEPTON_UNROLL for (int p = 0; p < pixels; p++)
+        to[(ptrdiff_t)p * o + l] = requantise(sum_in(done[p * registers + r], which), by, zy, lo, hi);
+    }
+}
+/* n of 8 output channels of all pixels */
+LEPTON_KERNEL void conv2d_int8_block(const int8_t *x, const int8_t *weight, const int32_t *bias,
+                                     const float *multiplier, int8_t *y, const int h, const int w, const int c,
+                                     const int oh, const int ow, const int o, const int kh, const int kw, const int sh,
+                                     const int sw, const int pt, const int pl, const int dh, const int dw, const int n,
+                                     const int zx, const int zy, const int lo, const int hi) {
+  const int mr = LEPTON_INT8_PIXELS, whole = ow / mr * mr, edges = pl > 0 || (ow - 1) * sw - pl + (kw - 1) * dw >= w;
+  LEPTON_LOOP for (int oy = 0; oy < oh; oy++) {
+    const int above = oy * sh - pt, ky0 = above < 0 ? (dh - 1 - above) / dh : 0;
+    const int ky1 = LEPTON_MIN(kh, (h - above + dh - 1) / dh);
+    const int8_t *from = x + ((ptrdiff_t)above * w - pl) * c;
+    int8_t *to = y + (ptrdiff_t)oy * ow * o;
+    LEPTON_LOOP for (int ox = 0; ox < whole; ox += mr)
+      conv2d_int8_tile(from + (ptrdiff_t)ox * sw * c, weight, bias, multiplier, to + (ptrdiff_t)ox * o, w, c, o, kw, sw,
+                       dh, dw, mr, n, ky0, ky1, edges, ox * sw - pl, zx, zy, lo, hi);
+    if (ow > whole)
+      conv2d_int8_tile(from + (ptrdiff_t)whole * sw * c, weight, bias, multiplier, to + (ptrdiff_t)whole * o, w, c, o,
+                       kw, sw, dh, dw, ow - whole, n, ky0, ky1, edges, whole * sw - pl, zx, zy, lo, hi);
+  }
+}
+LEPTON_KERNEL void conv2d_int8(uint8_t *restrict x, uint8_t *restrict w_, uint8_t *restrict b_, uint8_t *restrict m_,
+                               uint8_t *restrict y, const int h, const int w, const int c, const int oh, const int ow,
+                               const int o, const int kh, const int kw, const int sh, const int sw, const int pt,
+                               const int pl, const int dh, const int dw, const int zx, const int zy, const int lo,
+                               const int hi) {
+  const int8_t *weight = (const int8_t *)w_;
+  const int32_t *bias = (const int32_t *)b_;
+  const float *multiplier = (const float *)m_;
+  const int n = LEPTON_OUTPUTS, whole = o / n * n;
+  LEPTON_LOOP for (int ob = 0; ob < whole; ob += n)
+    conv2d_int8_block((const int8_t *)x, weight + (ptrdiff_t)ob * kh * kw * c, bias + ob, multiplier + ob,
+                      (int8_t *)y + ob, h, w, c, oh, ow, o, kh, kw, sh, sw, pt, pl, dh, dw, n, zx, zy, lo, hi);
+  if (o > whole)
+    conv2d_int8_block((const int8_t *)x, weight + (ptrdiff_t)whole * kh * kw * c, bias + whole, multiplier + whole,
+                      (int8_t *)y + whole, h, w, c, oh, ow, o, kh, kw, sh, sw, pt, pl, dh, dw, o - whole, zx, zy, lo,
                       hi);
 }
 
-/* weights [kh][kw][o]; output channel i reads input channel i / (o / c) */
+/* A column of the kernel, `at` columns and more from the tile's first: see below. */
+LEPTON_KERNEL void depthwise_int8_tap(int32_t *sum, const int8_t *x, const int8_t weight, const int c, const int sw,
+                                      const int at, const int pixels, const int first, const int valid, const int zx) {
+  LEPTON_UNROLL for (int p = 0; p < pixels; p++) {
+    const int column = p * sw + at;
+    const int32_t value = column < first || column >= valid ? zx : x[(ptrdiff_t)column * c];
+    sum[p] = add_wrapped(sum[p], value * (int32_t)weight);
+  }
+}
+/* One tile: `pixels` neighbours of a row, all channels. Sums start less what the zero point is worth in a whole window,
+ * so that what lies beside the map counts as the zero point: kernel rows before ky0 and from ky1 on, columns before
+ * `first` and from `valid` on, counted from the window of the first pixel, which starts at `from`. */
+LEPTON_KERNEL void depthwise_int8_tile(const int8_t *from, const int8_t *weight, const int32_t *bias,
+                                       const float *multiplier, int8_t *to, const int w, const int c, const int o,
+                                       const int kh, const int kw, const int sw, const int dh, const int dw,
+                                       const int pixels, const int ky0, const int ky1, const int first,
+                                       const int valid, const int zx, const int zy, const int lo, const int hi) {
+  const int each = o / c;
+  LEPTON_LOOP for (int oc = 0; oc < o; oc++, from += oc % each == 0, weight++) {
+    int32_t sum[4], start = bias[oc];
+    LEPTON_LOOP for (int ky = 0; ky < kh; ky++) {
+      if (ky >= ky0 && ky < ky1) continue;
+      for (int kx = 0; kx < kw; kx++) start = add_wrapped(start, zx * (int32_t)weight[((ptrdiff_t)ky * kw + kx) * o]);
+    }
+    LEPTON_UNROLL for (int p = 0; p < pixels; p++) sum[p] = start;
+    LEPTON_LOOP for (int ky = ky0; ky < ky1; ky++) {
+      const int8_t *x = from + (ptrdiff_t)ky * dh * w * c, *by = weight + (ptrdiff_t)ky * kw * o;
+      if (kw <= 7) {
+        LEPTON_UNROLL for (int kx = 0; kx < kw; kx++)
+          depthwise_int8_tap(sum, x, by[(ptrdiff_t)kx * o], c, sw, kx * dw, pixels, first, valid, zx);
+      } else {
+        LEPTON_LOOP for (int kx = 0; kx < kw; kx++)
+          depthwise_int8_tap(sum, x, by[(ptrdiff_t)kx * o], c, sw, kx * dw, pixels, first, valid, zx);
+      }
+    }
+    LEPTON_UNROLL for (int p = 0; p < pixels; p++)
+      to[(ptrdiff_t)p * o + oc] = requantise(sum[p], multiplier[oc], zy, lo, hi);
+  }
+}
+/* weights [kh][kw][o], biases less the zero point times the sum of a channel's weights, modulo 2^32; output channel i
+ * reads input channel i / (o / c) */
 LEPTON_KERNEL void depthwise_int8(uint8_t *restrict x_, uint8_t *restrict w_, uint8_t *restrict b_,
                                   uint8_t *restrict m_, uint8_t *restrict y_, const int h, const int w, const int c,
                                   const int oh, const int ow, const int o, const int kh, const int kw, const int sh,
                                   const int sw, const int pt, const int pl, const int dh, const int dw, const int zx,
                                   const int zy, const int lo, const int hi) {
-  const int8_t *x = (const int8_t *)x_, *weight = (const int8_t *)w_;
+  const int8_t *weight = (const int8_t *)w_;
   const int32_t *bias = (const int32_t *)b_;
   const float *multiplier = (const float *)m_;
-  int8_t *y = (int8_t *)y_;
-  const int each = o / c;
-  for (int oy = 0; oy < oh; oy++)
-    for (int ox = 0; ox < ow; ox++)
-      for (int ob = 0; ob < o; ob += 16) {
-        const int n = LEPTON_MIN(16, o - ob);
-        int32_t sum[16];
-        for (int l = 0; l < n; l++) sum[l] = bias[ob + l];
-        for (int ky = 0; ky < kh; ky++) {
-          const int iy = oy * sh - pt + ky * dh;
-          if (iy < 0 || iy >= h) continue;
-          for (int kx = 0; kx < kw; kx++) {
-            const int ix = ox * sw - pl + kx * dw;
-            if (ix < 0 || ix >= w) continue;
-            const int8_t *from = x + ((ptrdiff_t)iy * w + ix) * c;
-            const int8_t *by = weight + ((ptrdiff_t)ky * kw + kx) * o + ob;
-            for (int l = 0; l < n; l++)
-              sum[l] = add_wrapped(sum[l], (int32_t)(from[(ob + l) / each] - zx) * (int32_t)by[l]);
-          }
-        }
-        int8_t *to = y + ((ptrdiff_t)oy * ow + ox) * o + ob;
-        for (int l = 0; l < n; l++) to[l] = requantise(sum[l], multiplier[ob + l], zy, lo, hi);
-      }
+  const int mr = 4, tiles = (ow + mr - 1) / mr, last = (tiles - 1) * mr, everything = 1 << 30;
+  /* Whether windows of other tiles than the first and the last leave the map. */
+  const int deep = pl > mr * sw || (last - 1) * sw + (kw - 1) * dw - pl >= w;
+  LEPTON_LOOP for (int oy = 0; oy < oh; oy++) {
+    const int above = oy * sh - pt, ky0 = LEPTON_MIN(kh, above < 0 ? (dh - 1 - above) / dh : 0);
+    const int ky1 = LEPTON_MAX(ky0, LEPTON_MIN(kh, (h - above + dh - 1) / dh));
+    const int8_t *from = (const int8_t *)x_ + ((ptrdiff_t)above * w - pl) * c;
+    int8_t *to = (int8_t *)y_ + (ptrdiff_t)oy * ow * o;
+    if (tiles > 1)
+      depthwise_int8_tile(from, weight, bias, multiplier, to, w, c, o, kh, kw, sw, dh, dw, mr, ky0, ky1, pl, w + pl, zx,
+                          zy, lo, hi);
+    LEPTON_LOOP for (int ox = mr; ox < last; ox += mr)
+      depthwise_int8_tile(from + (ptrdiff_t)ox * sw * c, weight, bias, multiplier, to + (ptrdiff_t)ox * o, w, c, o, kh,
+                          kw, sw, dh, dw, mr, ky0, ky1, deep ? pl - ox * sw : 0, deep ? w + pl - ox * sw : everything,
+                          zx, zy, lo, hi);
+    depthwise_int8_tile(from + (ptrdiff_t)last * sw * c, weight, bias, multiplier, to + (ptrdiff_t)last * o, w, c, o, kh,
+                        kw, sw, dh, dw, ow - last, ky0, ky1, pl - last * sw, w + pl - last * sw, zx, zy, lo, hi);
+  }
 }
 
 /* ---- int8: windows and elements ---- */

@@ -48,6 +48,12 @@ def float_columns(weight: Array) -> Array:
     return np.ascontiguousarray(flat.reshape(blocks(weight.shape[0]), LANES, -1).transpose(0, 2, 1))
 
 
+def int8_columns(weight: Array) -> Array:
+    """int8 weights [O, …] as [O / 8][…][8]: what portable.h sums side by side."""
+    flat = padded(weight.reshape(weight.shape[0], -1), 0, 8)
+    return np.ascontiguousarray(flat.reshape(len(flat) // 8, 8, -1).transpose(0, 2, 1))
+
+
 def float_bits(value: float) -> int:
     """The float32's bits as a signed integer: how a literal float reaches a kernel without rounding."""
     return int(np.asarray(value, np.float32).view(np.int32))

@@ -10,14 +10,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from lepton_compilers.backends.answers import Answer, No, when
 from lepton_compilers.backends.cpu import movement
 from lepton_compilers.backends.cpu.draft import Draft
 from lepton_compilers.backends.cpu.lowering import Lowering, Rows
-from lepton_compilers.backends.cpu.packing import float_bits, float_columns
+from lepton_compilers.backends.cpu.packing import float_bits, float_columns, int8_columns
 from lepton_compilers.backends.cpu.plan import Place
-from lepton_compilers.backends.cpu.ranges import accumulator_fits
+from lepton_compilers.backends.cpu.ranges import INT32, accumulator_fits
 from lepton_sdk.program import Clamp, TensorId, Tensors, arithmetic
 from lepton_sdk.program.operations import (
     Add,
@@ -114,52 +115,88 @@ def window(op: Sliding, draft: Draft) -> tuple[int, ...]:
     return (*t[op.x].shape[1:], *t[op.y].shape[1:], *kernel, *op.stride, p.top, p.left, *op.dilation)
 
 
-def _int8_constants(op: Products, draft: Draft) -> tuple[Place, Place, Place]:
-    weight, multiplier = draft.value(op.weight), draft.value(op.multiplier or "")
-    assert weight is not None
-    assert multiplier is not None  # accepted
-    channels = draft.tensors[op.y].shape[-1]
-    bias = draft.value(op.bias) if op.bias else None
-    return (
-        draft.constant(weight),
-        draft.constant(np.zeros(channels, np.int32) if bias is None else bias),
-        draft.constant(np.broadcast_to(multiplier, (channels,))),
-    )
+def _one_row(op: Conv2d, draft: Draft) -> tuple[int, ...]:
+    """`window`, the pixels of a 1 × 1 convolution in one row."""
+    h, w, c, oh, ow, o, *rest = window(op, draft)
+    if draft.tensors[op.weight].shape[1:3] == op.stride == (1, 1) and not op.padding:
+        return (1, h * w, c, 1, h * w, o, *rest)
+    return (h, w, c, oh, ow, o, *rest)
+
+
+def _constant(name: TensorId, draft: Draft) -> npt.NDArray[np.generic]:
+    value = draft.value(name)
+    assert value is not None  # accepted
+    return value
+
+
+def _int8_starts(op: Products, draft: Draft) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Biases of all output channels, and the same less what the zero point is worth in a whole window."""
+    weight, bias = _constant(op.weight, draft), draft.value(op.bias) if op.bias else None
+    channel = weight.ndim - 1 if isinstance(op, DepthwiseConv2d) else 0
+    axes = tuple(axis for axis in range(weight.ndim) if axis != channel)
+    start = np.zeros(draft.tensors[op.y].shape[-1], np.int64) if bias is None else bias.astype(np.int64)
+    return start, start - draft.tensors[op.x].zero_point * weight.sum(axes, dtype=np.int64)
+
+
+def _int8_constants(
+    op: Products, draft: Draft, weight: npt.NDArray[np.generic], start: npt.NDArray[np.int64]
+) -> tuple[Place, Place, Place]:
+    """Weights, starts modulo 2^32 and multipliers."""
+    wrapped = (start & 0xFFFFFFFF).astype(np.uint32).view(np.int32)
+    factors = np.broadcast_to(_constant(op.multiplier or "", draft), start.shape)
+    return draft.constant(weight), draft.constant(wrapped), draft.constant(factors)
 
 
 def _zeros(op: Products, draft: Draft) -> tuple[int, ...]:
     return draft.tensors[op.x].zero_point, draft.tensors[op.y].zero_point, *int_bounds(op.clamp)
 
 
-def _slid(kernel: str, op: Sliding, draft: Draft, *first: int) -> None:
+def _slid(kernel: str, op: Sliding, draft: Draft, constants: tuple[Place, ...], *literals: int) -> None:
+    x, y = draft.read(op.x).stepping(image_bytes(draft, op.x)), draft.write(op.y)
     images = draft.tensors[op.x].shape[0]
-    x, constants = draft.read(op.x), _int8_constants(op, draft)
-    arguments = (*constants, draft.write(op.y).stepping(image_bytes(draft, op.y)))
-    literals = (*first, *window(op, draft), *_zeros(op, draft))
-    draft.call(kernel, x.stepping(image_bytes(draft, op.x)), *arguments, *literals, times=images)
+    draft.call(kernel, x, *constants, y.stepping(image_bytes(draft, op.y)), *literals, times=images)
+
+
+def _int8_columns(
+    op: Conv2d | Dense, draft: Draft, padded: bool
+) -> tuple[tuple[Place, ...], tuple[int, ...]]:
+    """What conv2d_int8 takes besides a shape: constants, and zero points and bounds.
+
+    Where every window is whole, sums start less what the zero point is worth, which then is 0.
+    """
+    start, less = _int8_starts(op, draft)
+    zero, *rest = _zeros(op, draft)
+    # Two sums share a register: neither may wrap, not even at its start.
+    if not padded and np.abs(less).max() <= INT32:
+        zero, start = 0, less
+    return _int8_constants(op, draft, int8_columns(_constant(op.weight, draft)), start), (zero, *rest)
 
 
 def emit_conv2d_int8(op: Conv2d, draft: Draft) -> None:
-    """One call an image."""
-    _slid("conv2d_int8", op, draft)
+    """One call an image; the pixels of a 1 × 1 convolution are one row."""
+    constants, zeros = _int8_columns(op, draft, bool(op.padding))
+    _slid("conv2d_int8", op, draft, constants, *_one_row(op, draft), *zeros)
 
 
 def emit_depthwise_int8(op: DepthwiseConv2d, draft: Draft) -> None:
     """One call an image."""
-    _slid("depthwise_int8", op, draft)
+    constants = _int8_constants(op, draft, _constant(op.weight, draft), _int8_starts(op, draft)[1])
+    _slid("depthwise_int8", op, draft, constants, *window(op, draft), *_zeros(op, draft))
 
 
 def emit_grouped_int8(op: GroupedConv2d, draft: Draft) -> None:
     """One call an image."""
-    _slid("grouped_conv2d_int8", op, draft, op.groups(draft.tensors))
+    constants = _int8_constants(op, draft, _constant(op.weight, draft), _int8_starts(op, draft)[0])
+    literals = (op.groups(draft.tensors), *window(op, draft), *_zeros(op, draft))
+    _slid("grouped_conv2d_int8", op, draft, constants, *literals)
 
 
 def emit_dense_int8(op: Dense, draft: Draft) -> None:
     """A 1 × 1 convolution whose pixels are the rows."""
     (rows, inner), out = draft.tensors[op.x].shape, draft.tensors[op.y].shape[1]
-    x, constants = draft.read(op.x), _int8_constants(op, draft)
+    x, (constants, zeros) = draft.read(op.x), _int8_columns(op, draft, padded=False)
     shape = (1, rows, inner, 1, rows, out, 1, 1, 1, 1, 0, 0, 1, 1)
-    draft.call("conv2d_int8", x, *constants, draft.write(op.y), *shape, *_zeros(op, draft))
+    draft.call("conv2d_int8", x, *constants, draft.write(op.y), *shape, *zeros)
 
 
 def _float_weight(op: Conv2d | Dense, draft: Draft) -> Place:
@@ -183,11 +220,7 @@ def emit_conv2d_float(op: Conv2d, draft: Draft) -> None:
     x, weight = draft.read(op.x), _float_weight(op, draft)
     bias, has_bias = _float_bias(op, draft, weight)
     y = draft.write(op.y).stepping(image_bytes(draft, op.y))
-    sliding = window(op, draft)
-    if draft.tensors[op.weight].shape[1:3] == op.stride == (1, 1) and not op.padding:
-        h, w, c, _, _, o, *rest = sliding
-        sliding = (1, h * w, c, 1, h * w, o, *rest)
-    literals = (has_bias, *sliding, *float_bounds(op.clamp))
+    literals = (has_bias, *_one_row(op, draft), *float_bounds(op.clamp))
     draft.call("conv2d_float", x.stepping(image_bytes(draft, op.x)), weight, bias, y, *literals, times=images)
 
 
