@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -32,7 +33,8 @@ def print_project(
             print_json({"folder": folder.name, "files": listed} | searched | _listed(passes))
             return
         _print_passes(passes)
-        print(f"{folder}: {len(files)} files; build it:  cmake -S {folder} -B {folder}/build")
+        source, build = (shlex.quote(str(path)) for path in (folder, folder / "build"))
+        print(f"{folder}: {len(files)} files; build it:  cmake -S {source} -B {build}")
 
 
 def print_written(

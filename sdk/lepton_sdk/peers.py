@@ -54,6 +54,7 @@ def _checked(path: str, inputs: Sequence[np.ndarray], theirs: Sequence[tuple[Seq
         raise BadInputError(
             f"the bundle and {path} take different inputs",
             f"the bundle: {own}; {os.path.basename(path)}: {found}",
+            "measure against the model that the bundle was compiled from, or one like it",
         )
 
 
