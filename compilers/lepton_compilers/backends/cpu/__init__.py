@@ -25,6 +25,8 @@ The plan:
 draft.py, plan.py     while it is made, and finished, printable
 layout.py, packing.py how tensors and weights lie in memory; ranges.py: what sums can reach
 phases.py             transposed convolutions as convolutions
+joined.py             parts that lie in their concatenation from the start; joined_maps.py: its rows
+uses.py               who reads a tensor last
 fused.py              operations that one kernel does better at once than two in turn
 splits.py             calls in parts for threads, by cuts.py; split_dense.py: those of dense tensors,
                       split_blocks.py, split_winograd.py, split_bfloat16.py: of AVX-512,

@@ -21,6 +21,7 @@ from lepton_compilers.backends.cpu.int8_forms import (
     pointwise,
     three_by_three,
 )
+from lepton_compilers.backends.cpu.joined_maps import JOINED
 from lepton_compilers.backends.cpu.layout import LANES, Blocked, blocks
 from lepton_compilers.backends.cpu.lowering import Lowering, Rows
 from lepton_compilers.backends.cpu.packing import (
@@ -47,6 +48,7 @@ from lepton_sdk.program.operations import (
     Add,
     AveragePool2d,
     ClampTo,
+    Concat,
     Conv2d,
     Dense,
     DepthwiseConv2d,
@@ -329,4 +331,5 @@ LOWERINGS: Rows = {
     MaxPool2d: (Lowering(int8_maps, emit_max_pool, HEADER),),
     ClampTo: (Lowering(int8_maps, emit_clamp, HEADER),),
     Table: (Lowering(_constant_table, emit_table, HEADER),),
+    Concat: (JOINED,),
 }

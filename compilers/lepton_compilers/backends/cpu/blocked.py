@@ -26,6 +26,7 @@ from lepton_compilers.backends.cpu.int8_forms import (
     pointwise,
     three_by_three,
 )
+from lepton_compilers.backends.cpu.joined_maps import JOINED
 from lepton_compilers.backends.cpu.layout import LANES, Blocked, blocks
 from lepton_compilers.backends.cpu.lowering import Lowering, Rows
 from lepton_compilers.backends.cpu.packing import flattened_columns
@@ -43,6 +44,7 @@ from lepton_sdk.program.operations import (
     Add,
     AveragePool2d,
     ClampTo,
+    Concat,
     Conv2d,
     Dense,
     DepthwiseConv2d,
@@ -303,6 +305,7 @@ class BlockedKernels(BlockedTiles):
             MaxPool2d: (row(_alike, self.emit_max_pool),),
             ClampTo: (row(_alike, self.emit_clamp),),
             Table: (row(_constant_table, self.emit_table),),
+            Concat: (JOINED,),
         }
 
 

@@ -16,6 +16,7 @@ from lepton_compilers.backends.cpu import elementwise, portable
 from lepton_compilers.backends.cpu.draft import Draft
 from lepton_compilers.backends.cpu.float_tiles import BY_HEADER, FloatTiles
 from lepton_compilers.backends.cpu.fused import ConvAdd
+from lepton_compilers.backends.cpu.joined_maps import JOINED
 from lepton_compilers.backends.cpu.layout import LANES, Blocked, blocks
 from lepton_compilers.backends.cpu.lowering import Lowering, Rows
 from lepton_compilers.backends.cpu.packing import Array, float_panels, padded
@@ -34,6 +35,7 @@ from lepton_sdk.program.operations import (
     Add,
     AveragePool2d,
     ClampTo,
+    Concat,
     Conv2d,
     Dense,
     DepthwiseConv2d,
@@ -427,4 +429,5 @@ def lowerings(header: str, winograd_header: str | None = None) -> Rows:
         MaxPool2d: (Lowering(_maps, emit_max_pool, header),),
         ClampTo: (Lowering(_maps, emit_clamp, header),),
         Relu: (Lowering(_maps, emit_clamp, header),),
+        Concat: (JOINED,),
     }

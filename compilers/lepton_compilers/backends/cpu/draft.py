@@ -8,14 +8,24 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy.typing as npt
 
 from lepton_compilers.arena import Lifetime, plan_arena
 from lepton_compilers.backends.cpu.fused import ConvAdd
-from lepton_compilers.backends.cpu.layout import BFLOATS, FLOATS, UNSIGNED, Blocked, MapElements, blocked_form
+from lepton_compilers.backends.cpu.joined import Slice
+from lepton_compilers.backends.cpu.layout import (
+    BFLOATS,
+    FLOATS,
+    LANES,
+    UNSIGNED,
+    Blocked,
+    MapElements,
+    blocked_form,
+)
 from lepton_compilers.backends.cpu.packing import WeightBlob
 from lepton_compilers.backends.cpu.plan import Buffer, Call, Layer, Place, Plan, Space
 from lepton_compilers.backends.cpu.signatures import parameters
@@ -30,19 +40,18 @@ from lepton_compilers.backends.cpu.tile_choice import (
     tiled_layer,
 )
 from lepton_compilers.backends.cpu.tir import HEADER_ORDER, ordered_headers
+from lepton_compilers.backends.cpu.uses import ALWAYS, last_uses, output_homes
 from lepton_sdk.program import Function, Operation, Program, Tensor, TensorId
-from lepton_sdk.program.operations import Reshape
+from lepton_sdk.program.operations import Concat
 
 PORTABLE_HEADER = "portable.h"
-ALWAYS = 1 << 30
-"""A step after every other: what a caller still reads when the function has returned."""
 
 
 class Draft:
     """The calls of one function so far. `tensors` are the program's; `step` counts operations.
 
     header: where the kernels of the present operation stand, or else in portable.h. kept: float32 maps that
-    are bfloat16 wherever they are read.
+    are bfloat16 wherever they are read. joined: blocked maps that lie in a larger one.
     """
 
     def __init__(
@@ -54,6 +63,7 @@ class Draft:
         elements: MapElements = UNSIGNED,
         choice: TileChoice = by_table,
         kept: frozenset[TensorId] = frozenset(),
+        joined: Mapping[TensorId, Slice] = MappingProxyType({}),
     ) -> None:
         self.program = program
         self.function = function
@@ -63,6 +73,7 @@ class Draft:
         self.kept = kept
         self._int8_elements = elements
         self._choice = choice
+        self._joined = dict(joined)
         self._tiles: list[TileUse] = []
         self._weights = weights
         self._calls: list[Call] = []
@@ -74,8 +85,8 @@ class Draft:
         self._dense: dict[TensorId, Place] = {}
         self._blocked: dict[TensorId, Blocked] = {}
         self._bfloat16: dict[TensorId, Blocked] = {}
-        self._last_use = _last_uses(function)
-        self._output_of = _output_homes(program, function)
+        self._last_use = last_uses(function)
+        self._output_of = output_homes(program, function)
         for index, name in enumerate(function.inputs):
             buffer = Buffer(f"input {name}", self.tensors[name].nbytes, Space.INPUT, index)
             self._dense[name] = self._placed(buffer)
@@ -145,7 +156,7 @@ class Draft:
             self.call("widen_bf16", self._bfloat16[name].place, blocked.place, form.nbytes // 4)
             return blocked
         source = self.read(name)
-        blocked = form.at(self.scratch(form.nbytes))
+        blocked = form.at(self.in_whole(name) or self.scratch(form.nbytes))
         for image in range(form.images):
             self.call(
                 elements.pack,
@@ -216,13 +227,43 @@ class Draft:
     def write_blocked(self, name: TensorId, over: Blocked | None = None) -> Blocked:
         """Where to put a tensor in blocked form; `over`: a form it may overwrite."""
         form = blocked_form(self.tensors[name], self._elements(name))
-        place = over.place if over is not None else self.scratch(form.nbytes)
+        place = self.in_whole(name)
+        # Kernels may read a little around their operands: only a copy writes into the buffer that it reads.
+        if place is None or (self._reads_buffer(place.buffer) and not isinstance(self._operation, Concat)):
+            place = over.place if over is not None else self.scratch(form.nbytes)
         self._blocked[name] = form.at(place)
         return self._blocked[name]
 
+    def is_blocked(self, name: TensorId) -> bool:
+        """Whether there is a blocked form already."""
+        return name in self._blocked
+
+    def in_whole(self, name: TensorId) -> Place | None:
+        """Where a blocked map's blocks stand in the whole that it is a part of, if it is."""
+        home = self._joined.get(name)
+        if home is None:
+            return None
+        whole = blocked_form(self.tensors[home.whole], self._elements(home.whole))
+        block_bytes = whole.pixels * LANES * whole.element_bytes
+        joined = self._placed(Buffer(f"joined {home.whole}", whole.nbytes, Space.ARENA))
+        return joined + home.channel // LANES * block_bytes
+
+    def settle(self, parts: Sequence[TensorId]) -> None:
+        """Their whole is written, and may be overwritten: forms that these get later lie apart from it."""
+        for name in parts:
+            self._joined.pop(name, None)
+
+    def lies_at(self, name: TensorId, place: Place) -> None:
+        """The tensor's blocked form stands at `place` already."""
+        self._blocked[name] = blocked_form(self.tensors[name], self._elements(name)).at(place)
+
     def overwritable(self, name: TensorId) -> Blocked | None:
-        """The tensor's blocked form if this operation is the last that reads it, else None."""
-        return self._blocked.get(name) if self._dies_here(name) else None
+        """The tensor's blocked form if this operation is the last that reads it or others in its buffer."""
+        found = self._blocked.get(name)
+        if found is None or not self._dies_here(name):
+            return None
+        beside = (other for other, map_ in self._blocked.items() if map_.place.buffer == found.place.buffer)
+        return found if all(map(self._dies_here, beside)) else None
 
     def overwritable_bfloat16(self, name: TensorId) -> Blocked | None:
         """The tensor's form in bfloat16 if this operation is the last that reads it, else None."""
@@ -321,6 +362,14 @@ class Draft:
         """What a blocked map of the tensor holds."""
         return FLOATS if self.tensors[name].dtype == "float32" else self._int8_elements
 
+    @property
+    def _operation(self) -> Operation:
+        return self.function.operations[self.step]
+
+    def _reads_buffer(self, buffer: str) -> bool:
+        forms = (self._blocked.get(name) for name in self._operation.inputs)
+        return any(form is not None and form.place.buffer == buffer for form in forms)
+
     def _unpack(self, name: TensorId) -> None:
         narrow = name not in self._blocked and name in self._bfloat16
         source, target = (self._bfloat16 if narrow else self._blocked)[name], self._dense[name]
@@ -361,42 +410,6 @@ class Draft:
 
     def _dies_here(self, name: TensorId) -> bool:
         return self._last_use.get(name, ALWAYS) <= self.step
-
-
-def _chains(function: Function) -> dict[TensorId, TensorId]:
-    """The tensor whose bytes each reshaped tensor shares."""
-    source: dict[TensorId, TensorId] = {}
-    for op in function.operations:
-        if isinstance(op, Reshape):
-            source[op.y] = source.get(op.x, op.x)
-    return source
-
-
-def _last_uses(function: Function) -> dict[TensorId, int]:
-    """The last step that reads each tensor or anything that shares its bytes; ALWAYS for outputs."""
-    source = _chains(function)
-    last: dict[TensorId, int] = {}
-    for step, op in enumerate(function.operations):
-        for name in op.inputs:
-            last[source.get(name, name)] = step
-    for name in function.outputs:
-        last[source.get(name, name)] = ALWAYS
-    return last | {name: last[root] for name, root in source.items()}
-
-
-def _output_homes(program: Program, function: Function) -> dict[TensorId, int]:
-    """Which output's buffer a tensor is written to at once: the outputs, and what is only reshaped to one."""
-    homes = {name: index for index, name in reversed(list(enumerate(function.outputs)))}
-    fixed = {*function.inputs, *program.variable_ids, *program.tensors.keys() - _defined(function)}
-    homes = {name: index for name, index in homes.items() if name not in fixed}
-    for op in reversed(function.operations):
-        if isinstance(op, Reshape) and op.y in homes and op.x not in homes and op.x not in fixed:
-            homes[op.x] = homes[op.y]
-    return homes
-
-
-def _defined(function: Function) -> set[TensorId]:
-    return {name for op in function.operations for name in op.outputs}
 
 
 def describe(op: Operation, tensors: Mapping[TensorId, Tensor]) -> str:

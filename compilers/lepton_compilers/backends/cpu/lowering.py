@@ -9,6 +9,7 @@ from typing import Any
 from lepton_compilers.backends.answers import Answer, No, Yes
 from lepton_compilers.backends.cpu.draft import Draft, describe
 from lepton_compilers.backends.cpu.fused import fuse
+from lepton_compilers.backends.cpu.joined import Slice, slices
 from lepton_compilers.backends.cpu.layout import UNSIGNED, MapElements
 from lepton_compilers.backends.cpu.packing import WeightBlob
 from lepton_compilers.backends.cpu.phases import in_phases
@@ -16,6 +17,7 @@ from lepton_compilers.backends.cpu.plan import Plan
 from lepton_compilers.backends.cpu.tile_choice import TileChoice, by_table
 from lepton_sdk.program import Function, Operation, Program, TensorId, Tensors
 from lepton_sdk.program.bfloat16 import kept
+from lepton_sdk.program.operations import Concat
 from lepton_targets.errors import UnsupportedOperatorError
 
 
@@ -24,12 +26,14 @@ class Lowering:
     """One way to run one kind of operation.
 
     accepts(op, tensors): whether this form handles the operation's shapes, types and ranges.
-    emit(op, draft): adds the kernel calls. header: the file under kernels/ that holds those kernels.
+    emit(op, draft): adds the kernel calls. header: the file under kernels/ that holds those kernels. joins:
+    whether the operands are blocked maps that may lie in the result from when they are written.
     """
 
     accepts: Callable[[Any, Tensors], Answer]
     emit: Callable[[Any, Draft], None]
     header: str = "portable.h"
+    joins: bool = False
 
 
 Rows = Mapping[type[Operation], Sequence[Lowering]]
@@ -100,14 +104,32 @@ def plan_operations(
 
     rounded: the tensors kept as bfloat16.
     """
-    draft = Draft(program, body, weights, variables, elements, choice, rounded)
+
+    def in_blocks(op: Concat) -> bool:
+        row = choose(op, program.tensors, tables)
+        return isinstance(row, Lowering) and row.joins and rounded.isdisjoint((*op.xs, op.y))
+
+    def planned(joined: Mapping[TensorId, Slice]) -> tuple[Plan, frozenset[str]]:
+        draft = Draft(program, body, weights, variables, elements, choice, rounded, joined)
+        return _planned(draft, tables, slack)
+
+    joined = slices(body, program.tensors, in_blocks)
+    if not joined:
+        return planned({})
+    # A whole takes its place when its first part is written: where that holds more than copies did, copy.
+    in_place, copied = planned(joined), planned({})
+    return min(in_place, copied, key=lambda plan: plan[0].arena_bytes)
+
+
+def _planned(draft: Draft, tables: Sequence[Rows], slack: tuple[int, int]) -> tuple[Plan, frozenset[str]]:
     headers = {"portable.h"}
     for step, op in enumerate(draft.function.operations):
         draft.step = step
-        row = choose(op, program.tensors, tables)
+        row = choose(op, draft.tensors, tables)
         if isinstance(row, No):
+            layer = describe(op, draft.tensors)
             raise UnsupportedOperatorError(
-                f"function '{body.name}', step {step}: {describe(op, program.tensors)} has no form here",
+                f"function '{draft.function.name}', step {step}: {layer} has no form here",
                 row.reason,
             )
         draft.header = row.header
