@@ -339,7 +339,7 @@ LEPTON_KERNEL void depthwise_int8_tile(const int8_t *from, const int8_t *weight,
   const int each = o / c;
   LEPTON_LOOP for (int oc = 0; oc < o; oc++, from += oc % each == 0, weight++) {
     int32_t sum[4], start = bias[oc];
-    LEPTON_LOOP for (int ky = 0; ky < kh; ky++) {
+    LEPTON_LOOP for (int ky = 0; ky < (ky1 - ky0 < kh ? kh : 0); ky++) {
       if (ky >= ky0 && ky < ky1) continue;
       for (int kx = 0; kx < kw; kx++) start = add_wrapped(start, zx * (int32_t)weight[((ptrdiff_t)ky * kw + kx) * o]);
     }
