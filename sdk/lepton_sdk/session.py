@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
@@ -33,7 +34,8 @@ class _Closed:
 
 
 class Session:
-    """Runs the functions of one model. For one thread at a time; open another session for another thread.
+    """Runs the functions of one model. `run` and `run_into` from several threads take turns, as they share
+    an arena; to run at the same time, open a session for each thread.
 
     source: a bundle, its path, or a .tflite's path with engine "litert". trust: a public-key PEM file or
     several; where given, a signature by one of them is required before any code is loaded; None runs unsigned
@@ -49,6 +51,7 @@ class Session:
         "_last_input",
         "_last_output",
         "_staged",
+        "_turn",
         "bundle",
         "key_id",
         "path",
@@ -75,6 +78,7 @@ class Session:
             self._engine = open_engine(engine, self.bundle, threads)
         self._staged: dict[str, StagedCall] = {}
         self._bound: BoundCall | None = None
+        self._turn = Lock()
         # Bare arrays are the same when their objects are; a dict may hold others the next time.
         self._last_input: object = _NO_ARRAY
         self._last_output: object = _NO_ARRAY
@@ -108,28 +112,34 @@ class Session:
 
         Raises BadInputError for a missing or unknown name, a wrong shape or dtype.
         """
-        staged = self._staged.get(function)
-        if staged is None:
-            staged = self._staged[function] = StagedCall(self._engine, function, self.interface(function))
-        return staged(inputs)
+        with self._turn:
+            staged = self._staged.get(function)
+            if staged is None:
+                staged = self._staged[function] = StagedCall(self._engine, function, self.interface(function))
+            return staged(inputs)
 
     def run_into(self, inputs: Arrays, outputs: Arrays, function: str = "infer") -> None:
         """Fill the given output arrays. The same array objects again cost the C call and little more.
 
         The arrays must be dense in C order, outputs writable and apart from inputs; else BadInputError.
         """
-        if inputs is self._last_input and outputs is self._last_output and function == "infer":
-            self._last_call()
-            return
-        bound = self._bound
-        if bound is None or not bound.matches(inputs, outputs, function):
-            bound = self._bound = BoundCall(self._engine, function, self.interface(function), inputs, outputs)
-        if type(inputs) is np.ndarray and type(outputs) is np.ndarray and function == "infer":
-            self._last_input, self._last_output, self._last_call = inputs, outputs, bound.call
-        bound.call()
+        with self._turn:
+            if inputs is self._last_input and outputs is self._last_output and function == "infer":
+                self._last_call()
+                return
+            bound = self._bound
+            if bound is None or not bound.matches(inputs, outputs, function):
+                interface = self.interface(function)
+                bound = self._bound = BoundCall(self._engine, function, interface, inputs, outputs)
+            if type(inputs) is np.ndarray and type(outputs) is np.ndarray and function == "infer":
+                self._last_input, self._last_output, self._last_call = inputs, outputs, bound.call
+            bound.call()
 
     def bind(self, inputs: Arrays, outputs: Arrays, function: str = "infer") -> Callable[[], None]:
-        """A call without arguments that reads these arrays and fills those: the least overhead there is."""
+        """A call without arguments that reads these arrays and fills those: the least overhead there is.
+
+        It does not take turns: no other call of this session may run meanwhile.
+        """
         return BoundCall(self._engine, function, self.interface(function), inputs, outputs).call
 
     def benchmark(self, seconds: float = 1.0, function: str = "infer") -> Latency:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -61,6 +62,17 @@ def test_a_bundle_carries_proofs_that_its_sessions_pass(tmp_path):
     for x in KWS_SAMPLES[:8]:
         (ours,), (defined,) = native.run(x[None]).values(), reference.run(x[None]).values()
         np.testing.assert_array_equal(ours, defined)
+
+
+def test_calls_from_several_threads_take_turns(tmp_path):
+    compile(KWS_MODEL, "host", output=tmp_path / "kws.lep")
+    session, inputs = Session(tmp_path / "kws.lep"), [x[None] for x in KWS_SAMPLES[:8]]
+    (name,) = (spec.name for spec in session.outputs)
+    expected = [session.run(x)[name] for x in inputs]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda n: session.run(inputs[n % 8])[name], range(400)))
+    for n, scores in enumerate(found):
+        np.testing.assert_array_equal(scores, expected[n % 8])
 
 
 def test_trained_weights_come_back_through_weights(tmp_path, digits_model):
