@@ -37,7 +37,7 @@ from lepton_compilers.backends.cpu.portable import (
     mean_constants,
     pool_window,
 )
-from lepton_compilers.backends.cpu.tiles import row_tiles
+from lepton_compilers.backends.cpu.tiles import even, row_tiles
 from lepton_compilers.backends.cpu.winograd_pairs import short_convolution, together, transformed
 from lepton_sdk.program import Padding, Tensors
 from lepton_sdk.program.operations import (
@@ -183,11 +183,11 @@ class BlockedKernels(BlockedTiles):
         conv = convolution(op)
         x, h, w, padding = self.around(conv, draft)
         _, oh, ow, o = draft.tensors[conv.y].shape
-        wide = self.tile(oh * ow, o)[1]
-        count = together(conv, draft.tensors, wide)
+        mr, nv = draft.tile("winograd_map", op, self.tiles(oh * ow, o))
+        count = together(conv, draft.tensors, nv)
         apart = (h * w * LANES, oh * ow * LANES)
-        shape = (h, w, x.channels, oh, ow, o, padding.top, padding.left, count, *self.tile(count, o))
-        weight = self.panels(transformed(int8_weight(conv, draft)), wide)
+        shape = (h, w, x.channels, oh, ow, o, padding.top, padding.left, count, even(count, mr), nv)
+        weight = self.panels(transformed(int8_weight(conv, draft)), nv)
         self.products("winograd_map", op, draft, x.place.stepping(x.image_bytes), weight, *apart, *shape)
 
     def emit_conv2d(self, op: Conv2d | ConvAdd, draft: Draft) -> None:
