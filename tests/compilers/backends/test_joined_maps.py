@@ -18,7 +18,7 @@ from support.native import Native
 
 Array = npt.NDArray[Any]
 SIDE = 3
-TARGETS = ("x86-64", "x86-64-avx2", "x86-64-avx512vnni")
+TARGETS = ("x86-64", "x86-64-avx2", "x86-64-avxvnni", "x86-64-avx512vnni")
 Q = Quantization((0.5,), -3)
 
 

@@ -245,7 +245,8 @@ class Draft:
             return None
         whole = blocked_form(self.tensors[home.whole], self._elements(home.whole))
         block_bytes = whole.pixels * LANES * whole.element_bytes
-        joined = self._placed(Buffer(f"joined {home.whole}", whole.nbytes, Space.ARENA))
+        buffer = Buffer(f"joined {home.whole}", whole.nbytes, Space.ARENA, element_bytes=whole.element_bytes)
+        joined = self._placed(buffer)
         return joined + home.channel // LANES * block_bytes
 
     def settle(self, parts: Sequence[TensorId]) -> None:

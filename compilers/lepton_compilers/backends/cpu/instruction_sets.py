@@ -31,7 +31,6 @@ from lepton_compilers.backends.cpu import (
 from lepton_compilers.backends.cpu.blocked import BlockedKernels
 from lepton_compilers.backends.cpu.layout import UNSIGNED, MapElements
 from lepton_compilers.backends.cpu.lowering import Rows
-from lepton_sdk.program.operations import Concat
 from lepton_targets import Isa
 
 
@@ -79,11 +78,7 @@ AVX512 = InstructionSet((avx512vnni.LOWERINGS, AVX512F, *PORTABLE.tables), slack
 
 
 def _blocked(kernels: BlockedKernels, *floats: Rows) -> InstructionSet:
-    own = [kernels.lowerings(), *floats]
-    if kernels.elements.element_bytes == 1:
-        # No map may stand right behind another's: with AVX-VNNI's tiles ShuffleNet gave other bytes.
-        own = [{kind: rows for kind, rows in table.items() if kind is not Concat} for table in own]
-    return InstructionSet((*own, *EVERYWHERE), (64, 64), kernels.elements)
+    return InstructionSet((kernels.lowerings(), *floats, *EVERYWHERE), (64, 64), kernels.elements)
 
 
 INSTRUCTION_SETS: Mapping[Isa, InstructionSet] = {

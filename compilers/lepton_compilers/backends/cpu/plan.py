@@ -27,13 +27,17 @@ class Space(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Buffer:
-    """A run of bytes. index: which input or output; offset: its place inside the weights or variables."""
+    """A run of bytes. index: which input or output; offset: its place inside the weights or variables.
+
+    element_bytes: of the values of blocked maps that lie in it one behind another; 0 where one map fills it.
+    """
 
     name: str
     nbytes: int
     space: Space
     index: int = 0
     offset: int = 0
+    element_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,9 +22,12 @@ Number = Callable[[Arguments], int]
 
 
 def _itemsize(a: Arguments, buffers: Buffers, pointer: str, elements: int) -> int:
-    """Bytes of each of the elements that fill a pointer's buffer; 0 where they do not."""
+    """Bytes of each of the elements that fill a pointer's buffer or a part of it; 0 where unknown."""
     place = a.place(pointer)
-    size, rest = divmod(buffers[place.buffer].nbytes, elements)
+    buffer = buffers[place.buffer]
+    if buffer.element_bytes:
+        return buffer.element_bytes
+    size, rest = divmod(buffer.nbytes, elements)
     return size if rest == 0 and place.offset == 0 and size in (1, 2) else 0
 
 
