@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from lepton_compilers.backends import cpu
+from lepton_compilers.backends.cpu import splits
 from lepton_sdk.program import Clamp, Function, Operation, Padding, Program, Quantization, Tensor, reference
 from lepton_sdk.program.operations import Add, ClampTo, Concat, Conv2d
 from lepton_sdk.program.tensors import constant
@@ -113,6 +114,18 @@ def test_a_dense_block_copies_nothing(target: str, dtype: str, listed: bool) -> 
     if (dtype, target) != ("float32", "x86-64"):  # whose float maps are dense
         assert not {"copy_bytes", "place"} & set(kernels(program, target))
     agree(maps, program, target)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("dtype", ["int8", "float32"])
+def test_layers_cut_for_threads_write_into_the_whole(
+    target: str, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A joined buffer is larger than the map that a call writes; cuts must not mistake its size."""
+    monkeypatch.setattr(splits, "LEAST_PART_NS", 0.0)
+    maps = Maps(dtype, 32)
+    parts = (maps.conv("x", "a", 64), maps.conv("x", "b", 64, kernel=3))
+    agree(maps, maps.program(maps.conv(maps.concat(parts, "whole"), "y", 5)), target)
 
 
 @pytest.mark.parametrize("target", TARGETS)
