@@ -583,9 +583,11 @@ LEPTON_KERNEL void depthwise_u8(uint8_t *restrict x, uint8_t *restrict w_, uint8
 
 /* ---- dense, one row ---- */
 
-/* weights [group][nv][16][4]; chains: sums a block is split in, so that their latency overlaps */
+/* weights [group][nv][16][4]; multipliers of v at m + m_step * v; chains: sums a block is split in, so that their
+ * latency overlaps */
 LEPTON_KERNEL void dense_panel(const uint8_t *x, const int groups, const int8_t *weight, const int32_t *bias,
-                               const float *m, uint8_t *y, const int nv, const int chains, const lepton_finish finish) {
+                               const float *m, const int m_step, uint8_t *y, const int nv, const int chains,
+                               const lepton_finish finish) {
   __m512i sum[16];
   LEPTON_UNROLL for (int v = 0; v < nv; v++) sum[v] = load512(bias + 16 * v);
   LEPTON_UNROLL for (int i = nv; i < nv * chains; i++) sum[i] = _mm512_setzero_si512();
@@ -608,26 +610,28 @@ LEPTON_KERNEL void dense_panel(const uint8_t *x, const int groups, const int8_t 
   LEPTON_UNROLL for (int v = 0; v < nv; v += 4) {
     __m512i q[4];
     LEPTON_UNROLL for (int k = 0; k < 4; k++) {
-      q[k] = v + k < nv ? requantise_lanes(sum[v + k], _mm512_loadu_ps(m + 16 * (v + k)), finish.wide)
+      q[k] = v + k < nv ? requantise_lanes(sum[v + k], _mm512_loadu_ps(m + m_step * (v + k)), finish.wide)
                         : _mm512_setzero_si512();
     }
     store_pixels(y + v * 16, q[0], q[1], q[2], q[3], nv - v, finish.zy, finish.lo, finish.hi);
   }
 }
 
+/* alike: one multiplier, 16 times, serves all channels */
 LEPTON_KERNEL void dense_u8(uint8_t *restrict x, uint8_t *restrict w_, uint8_t *restrict b_, uint8_t *restrict m_,
-                            uint8_t *restrict y, const int groups, const int o, const int nv, const int zy, const int lo, const int hi, const int wide) {
+                            uint8_t *restrict y, const int groups, const int o, const int nv, const int alike,
+                            const int zy, const int lo, const int hi, const int wide) {
   const lepton_finish finish = plain_finish(zy, lo, hi, wide);
   const int8_t *weight = (const int8_t *)w_;
   const int32_t *bias = (const int32_t *)b_;
   const float *m = (const float *)m_;
-  const int blocks = (o + 15) / 16, rest = blocks % nv;
+  const int blocks = (o + 15) / 16, rest = blocks % nv, m_step = alike ? 0 : 16;
   LEPTON_LOOP for (int v = 0; v < blocks / nv * nv; v += nv)
-    dense_panel(x, groups, weight + (ptrdiff_t)v * groups * 64, bias + v * 16, m + v * 16, y + v * 16, nv,
+    dense_panel(x, groups, weight + (ptrdiff_t)v * groups * 64, bias + v * 16, m + v * m_step, m_step, y + v * 16, nv,
                 LEPTON_MAX(8 / nv, 1), finish);
   if (rest) {
     const int v = blocks / nv * nv;
-    dense_panel(x, groups, weight + (ptrdiff_t)v * groups * 64, bias + v * 16, m + v * 16, y + v * 16, rest,
+    dense_panel(x, groups, weight + (ptrdiff_t)v * groups * 64, bias + v * 16, m + v * m_step, m_step, y + v * 16, rest,
                 LEPTON_MAX(8 / LEPTON_MAX(rest, 1), 1), finish);
   }
 }

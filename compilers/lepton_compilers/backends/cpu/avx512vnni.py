@@ -75,19 +75,28 @@ def _weight(op: Products, draft: Draft) -> Int8Array:
     return np.asarray(weight, np.int8)
 
 
-def _sums(op: Products, draft: Draft) -> tuple[Place, Place]:
-    """Bias for u8 inputs, bias − (zx + 128)·Σw modulo 2^32, and multipliers; both padded to 16 channels."""
+def _biases(op: Products, draft: Draft) -> Place:
+    """Biases for u8 inputs, bias − (zx + 128)·Σw modulo 2^32, padded to 16 channels."""
     weight = _weight(op, draft)
     axes = (0, 1) if isinstance(op, DepthwiseConv2d) else tuple(range(1, weight.ndim))
     bias = draft.value(op.bias) if op.bias else None
     start = np.zeros(1, np.int64) if bias is None else bias.astype(np.int64)
     total = start - (draft.tensors[op.x].zero_point + 128) * weight.sum(axes, dtype=np.int64)
-    multiplier = draft.value(op.multiplier or "")
-    assert multiplier is not None  # accepted
-    factors = np.broadcast_to(multiplier, total.shape).astype(np.float32)
     # The wrapped start is exact again once the sum is complete: the sum itself fits in int32.
     wrapped = (total & 0xFFFFFFFF).astype(np.uint32).view(np.int32)
-    return draft.constant(padded(wrapped, 0)), draft.constant(padded(factors, 0))
+    return draft.constant(padded(wrapped, 0))
+
+
+def _multipliers(op: Products, draft: Draft) -> npt.NDArray[np.float32]:
+    """A multiplier for every channel."""
+    multiplier = draft.value(op.multiplier or "")
+    assert multiplier is not None  # accepted
+    return np.broadcast_to(multiplier, draft.tensors[op.y].shape[-1:]).astype(np.float32)
+
+
+def _sums(op: Products, draft: Draft) -> tuple[Place, Place]:
+    """Biases and multipliers, both padded to 16 channels."""
+    return _biases(op, draft), draft.constant(padded(_multipliers(op, draft), 0))
 
 
 def _result(op: Products, draft: Draft) -> tuple[int, ...]:
@@ -251,17 +260,24 @@ def emit_depthwise(op: DepthwiseConv2d, draft: Draft) -> None:
 
 
 def emit_dense(op: Dense, draft: Draft) -> None:
-    """A row at a time; a flattened map is read as it lies, the weights follow its order."""
+    """A row at a time; a flattened map is read as it lies, the weights follow its order.
+
+    A row's time is that of reading the weights from the second-level cache: one multiplier stands for all where
+    they are alike, and what is read before the weights stands before them.
+    """
     x = draft.read_rows(op.x)
     o = draft.tensors[op.y].shape[1]
     weight = flattened_columns(_weight(op, draft), x.pixels, x.channels)
     groups = -(-x.channels // 4) if x.pixels == 1 else weight.shape[1] // 4
     (nv,) = draft.tile("dense_u8", op, dense_tiles(blocks(o)))
+    factors = _multipliers(op, draft)
+    alike = bool((factors == factors[0]).all())
+    bias = _biases(op, draft)
+    multiplier = draft.constant(factors[:1].repeat(LANES) if alike else padded(factors, 0))
     columns = draft.constant(vnni_panels(weight[:, None, : groups * 4, None], nv))
-    bias, multiplier = _sums(op, draft)
     y = draft.write_blocked(op.y)
     source, target = x.place.stepping(x.image_bytes), y.place.stepping(y.image_bytes)
-    literals = (groups, o, nv, *_result(op, draft))
+    literals = (groups, o, nv, int(alike), *_result(op, draft))
     draft.call("dense_u8", source, columns, bias, multiplier, target, *literals, times=x.images)
 
 

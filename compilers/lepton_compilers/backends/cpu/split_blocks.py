@@ -45,6 +45,8 @@ def output_panels(y_block: Number, ns: Callable[[Arguments], float]) -> Callable
     def rule(a: Arguments, buffers: Buffers) -> Cut:
         o, nv, at = a["o"], a["nv"], a["nv"] * LANES
         block = constant_blocks(a, buffers, o)
+        if a.has("alike") and a["alike"]:
+            block["m_"] = 0
         # A residual lies as y does.
         block |= {name: y_block(a) for name in ("y", "y_", "residual") if a.has(name)}
 
