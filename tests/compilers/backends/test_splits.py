@@ -23,7 +23,7 @@ from lepton_sdk import Session
 from lepton_sdk.benchmark import example_inputs
 from lepton_sdk.engines.pool import open_pool
 from lepton_sdk.program import Padding, Quantization, Tensor, reference
-from lepton_sdk.program.operations import Conv2d, GroupedConv2d
+from lepton_sdk.program.operations import Conv2d, Dense, GroupedConv2d
 from lepton_sdk.program.tensors import constant
 from lepton_targets import get_target
 from lepton_targets.host import runs_here
@@ -209,6 +209,17 @@ def float_conv(side: int, inner: int, out: int, kernel: int, groups: int = 1) ->
     return Case(program_of(tensors, [op]), (rng.normal(size=x).astype(np.float32),))
 
 
+def alike_dense(inner: int, out: int) -> Case:
+    """A dense row whose channels have one multiplier."""
+    rng, q = np.random.default_rng(0), Quantization((0.5,), -128)
+    tensors = [Tensor("x", (1, inner), "int8", q), Tensor("y", (1, out), "int8", q)]
+    tensors.append(constant("w", rng.integers(-127, 128, (out, inner)).astype(np.int8)))
+    tensors.append(constant("b", rng.integers(-999, 999, out).astype(np.int32)))
+    tensors.append(constant("m", np.full(out, 0.002, np.float32)))
+    op = Dense("x", "w", "b", "m", "y")
+    return Case(program_of(tensors, [op]), (rng.integers(-128, 128, (1, inner)).astype(np.int8),))
+
+
 def test_halves_of_uneven_work_differ_by_one_unit() -> None:
     rows = parts(conv(25, 16), "riscv64")
     heights = [oh for part in rows for oh in [part.arguments[8]] * part.times if isinstance(oh, int)]
@@ -226,6 +237,7 @@ def test_halves_of_uneven_work_differ_by_one_unit() -> None:
         ("winograd_f32", float_conv(20, 40, 48, 3)),  # three runs of tiles for two parts
         ("winograd_f32", float_conv(10, 272, 272, 3)),  # output channels
         ("pointwise_f32", float_conv(28, 120, 240, 1, groups=3)),  # panels beside each other
+        ("dense_u8", alike_dense(1280, 1000)),  # one multiplier for all panels
     ],
 )
 def test_parts_do_what_the_whole_does(kernel: str, case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,6 +258,8 @@ def test_parts_do_what_the_whole_does(kernel: str, case: Case, monkeypatch: pyte
     whole = Native(case.program, cpu.lower(case.program, row))
     (alone,) = whole.run(case.inputs)
     assert inside.tobytes() == alone.tobytes()
+    if inside.dtype == np.int8:
+        assert inside.tobytes() == reference.run(case.program, case.inputs)[0].tobytes()
 
 
 def test_panels_of_groups_share_a_fork() -> None:

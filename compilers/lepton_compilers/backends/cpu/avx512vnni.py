@@ -262,8 +262,8 @@ def emit_depthwise(op: DepthwiseConv2d, draft: Draft) -> None:
 def emit_dense(op: Dense, draft: Draft) -> None:
     """A row at a time; a flattened map is read as it lies, the weights follow its order.
 
-    A row's time is that of reading the weights from the second-level cache: one multiplier stands for all where
-    they are alike, and what is read before the weights stands before them.
+    Reading the weights from the second-level cache takes most of a row's time: one multiplier stands for all
+    where they are alike, and what is read before the weights stands before them.
     """
     x = draft.read_rows(op.x)
     o = draft.tensors[op.y].shape[1]
