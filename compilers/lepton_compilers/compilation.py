@@ -118,8 +118,6 @@ def compile(
         artifact, one, request = request.lower(program, row, report)
         artifacts.append(artifact)
         told.append(one)
-    if request is not None:
-        request.write()
     if tuned is not None:
         tuned.extend(told)
     report("run the reference executor")

@@ -91,7 +91,6 @@ def export(
     choice: TileChoice = by_table
     if request is not None:
         _, told, request = request.lower(program, cpu, report)
-        request.write()
         choice = request.choice(cpu)
         if tuned is not None:
             tuned.append(told)

@@ -22,6 +22,7 @@ from lepton_compilers.quantize.equalise import equalise
 from lepton_compilers.quantize.observers import OBSERVERS
 from lepton_compilers.quantize.quantise import layers, quantised, weight_errors
 from lepton_compilers.quantize.trials import Trials
+from lepton_sdk.cli.output import counted
 from lepton_sdk.program import Program
 from lepton_sdk.samples import examples_for, labels_of
 from lepton_targets.errors import BadInputError, UsageError
@@ -79,9 +80,10 @@ class Sensitivity:
     def show(self) -> str:
         """The table as text."""
         lines = [
-            f"accuracy on {self.n_examples} examples: float {self.float_accuracy:.4f}, {self.activations} "
-            f"{self.integer_accuracy:.4f} ({self.integer_sqnr_db:.2f} dB), with {len(self.int16_layers)} "
-            f"layers int16 and {len(self.float_layers)} float {self.accuracy:.4f}; {self.trials} trials"
+            f"accuracy on {counted(self.n_examples, 'example')}: float {self.float_accuracy:.4f}, "
+            f"{self.activations} {self.integer_accuracy:.4f} ({self.integer_sqnr_db:.2f} dB), with "
+            f"{counted(len(self.int16_layers), 'layer')} int16 and {len(self.float_layers)} float "
+            f"{self.accuracy:.4f}; {counted(self.trials, 'trial')}"
         ]
         if self.layers:
             lines.append(f"  {'':<48} {'int16 alone':^18}  {'float alone':^18}")

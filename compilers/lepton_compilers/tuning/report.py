@@ -10,6 +10,7 @@ from typing import Any
 from lepton_compilers.backends.cpu.tile_choice import TileUse
 from lepton_compilers.tuning.search import Found
 from lepton_compilers.tuning.tune import Tuned
+from lepton_sdk.cli.output import counted
 
 MOST_LINES = 12
 
@@ -18,7 +19,8 @@ MOST_LINES = 12
 class TuningReport:
     """uses: every tile that was chosen for the target's code. left_out: why entries of the file don't hold.
 
-    file: name of the file that was read or written. tuned: None where the file was only read.
+    file: name of the file that was read or written, None where there is none. tuned: None where the file was
+    only read.
     """
 
     target: str
@@ -63,18 +65,13 @@ class TuningReport:
             lines.append(f"{self.target}: {len(self.changed)} of {len(self.uses)} tiles by {self.file}")
             return "\n".join(lines)
         won = sorted((f for f in t.found if f.tile != f.table), key=_ratio)
-        lines.append(
-            f"{t.target}: {t.tiles_tried} tiles of {len(t.found)} layers tried in {t.seconds:.0f} s, "
-            f"{len(won)} layers with a faster one" + (", more are left to try" if t.stopped else "")
-        )
+        lines.append(self._searched(t, len(won)) if t.found else f"{self.target}: {self._untried(t)}")
         lines += [
             f"  {f.tunable.layer}: {_tile(f.table)} → {_tile(f.tile)}, {_ratio(f):.2f} of its time"
             for f in won[:MOST_LINES]
         ]
         if len(won) > MOST_LINES:
             lines.append(f"  and {len(won) - MOST_LINES} more")
-        if t.stopped and not t.found:
-            lines.append("  the time was too short to try any: compiling the network again is part of it")
         if (n := t.network) is not None:
             lines.append(
                 f"  whole network, in turns: {n.table.min:.1f} → {n.tuned.min:.1f} µs at least "
@@ -84,6 +81,21 @@ class TuningReport:
         if not t.kept:
             lines.append("  not kept: what is faster alone is not faster in the network")
         return "\n".join(lines)
+
+    def _searched(self, t: Tuned, won: int) -> str:
+        return (
+            f"{t.target}: {counted(t.tiles_tried, 'tile')} of {counted(len(t.found), 'layer')} tried in "
+            f"{t.seconds:.0f} s, {counted(won, 'layer')} with a faster one"
+            + (", more are left to try" if t.stopped else "")
+        )
+
+    def _untried(self, t: Tuned) -> str:
+        kept = f"{self.file} holds what it held" if self.file is not None else "no tuning file was written"
+        if t.stopped:
+            why = "--tune was too short, for compiling the network again is part of it"
+        else:
+            why = "all tiles were tried before" if t.layers else "no layer has several tiles"
+        return f"nothing was tried: {why}; {kept}"
 
 
 def _difference(largest: float) -> str:

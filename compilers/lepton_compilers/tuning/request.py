@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import math
@@ -15,11 +16,12 @@ from lepton_compilers.backends.cpu.tile_choice import TileChoice
 from lepton_compilers.tuning.records import Tuning, read_tuning
 from lepton_compilers.tuning.report import TuningReport
 from lepton_compilers.tuning.tune import check_runs_here, tile_uses, tune
+from lepton_sdk.cli.output import counted
 from lepton_sdk.durable import write_durably
 from lepton_sdk.output_file import check_output
 from lepton_sdk.program import Program
 from lepton_targets import Cpu, Target
-from lepton_targets.errors import BadInputError, UsageError
+from lepton_targets.errors import BadInputError, CheckFailedError, UsageError
 from lepton_targets.host import runs_here
 
 
@@ -38,7 +40,11 @@ class TuningRequest:
     def lower(
         self, program: Program, cpu: Cpu, report: Callable[[str], None]
     ) -> tuple[Artifact, TuningReport, TuningRequest]:
-        """The program for one target, and the request that knows what was found on the way."""
+        """The program for one target, and the request that knows what was found on the way.
+
+        The file is written as the search goes on, so that whatever ends it loses a few seconds of it.
+        Raises KeyboardInterrupt that says what the file holds.
+        """
         name = None if self.file is None else self.file.name
         left_out = tuple(self.known.left_out(cpu.name, tile_uses(program, cpu, self.known)))
         if self.seconds is None or cpu.name not in self.searched:
@@ -46,19 +52,47 @@ class TuningRequest:
             artifact = backend.lower(program, cpu, self.choice(cpu))
             return artifact, TuningReport(cpu.name, name, uses, left_out, None), self
         share = self.seconds / len(self.searched)
-        tuned = tune(program, cpu, share, self.known, lambda shown: report(str(shown)))
+        latest = self
+
+        def keep(found: Tuning) -> None:
+            nonlocal latest
+            latest = dataclasses.replace(self, known=found)
+            latest._write()
+
+        try:
+            tuned = tune(program, cpu, share, self.known, lambda shown: report(str(shown)), keep)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(latest._interrupted()) from None
+        except CheckFailedError:
+            self._write()
+            raise
+        keep(tuned.tuning)
         uses = tuple(tile_uses(program, cpu, tuned.tuning))
-        told = TuningReport(cpu.name, name, uses, left_out, tuned)
-        return tuned.artifact, told, TuningRequest(self.seconds, self.file, tuned.tuning, self.searched)
+        told = TuningReport(cpu.name, name if latest.known.entries else None, uses, left_out, tuned)
+        return tuned.artifact, told, latest
 
     def choice(self, cpu: Cpu) -> TileChoice:
         """Tiles by what is known."""
         return self.known.choice(cpu.name)
 
-    def write(self) -> None:
-        """Keep what a search found."""
-        if self.seconds is not None and self.file is not None:
+    def _write(self) -> None:
+        """Keep what is known; no file where that is nothing."""
+        if self.file is None:
+            return
+        if self.known.entries:
             write_durably(self.file, self.known.content())
+        else:
+            self.file.unlink(missing_ok=True)
+
+    def _interrupted(self) -> str:
+        """What was kept, and how to go on."""
+        if self.file is None or not self.known.entries:
+            return "the search for tiles was interrupted before any was measured"
+        return (
+            f"the search for tiles was interrupted; no code was written, and {self.file} keeps "
+            f"{counted(len(self.known.entries), 'layer')}\n"
+            "  the same command goes on from there;  --tuning  in place of  --tune SECONDS  compiles by it"
+        )
 
 
 def tuning_request(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lepton_compilers.backends.cpu.tile_choice import Tile, Tiles
 from lepton_compilers.tuning.bench import Bench
@@ -28,7 +28,7 @@ LONGER = 1.5
 Open = Callable[[TunableLayer, Tiles], Bench]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Found:
     """A layer's best tile so far. tried: tiles in their order; latency_us, table_us: None before any."""
 
@@ -46,7 +46,10 @@ class Found:
 
 @dataclass(slots=True)
 class Search:
-    """found: in the order of the layers. stopped: whether tiles were left when time was up."""
+    """found: in the order of the layers; whole at any moment, also where `run` is interrupted.
+
+    stopped: whether tiles were left when time was up.
+    """
 
     found: list[Found]
     seconds: float
@@ -58,15 +61,15 @@ class Search:
     def run(self, opened: Open, progress: Callable[[Search, float], None] = lambda search, s: None) -> None:
         """Try tiles until all are or time is up. progress: told the seconds that have passed."""
         begun = self.clock()
-        while waiting := [found for found in self.found if found.tried < len(found.tunable.tiles)]:
+        while waiting := [n for n, found in enumerate(self.found) if found.tried < len(found.tunable.tiles)]:
             turns = 0
-            for found in waiting:
+            for number in waiting:
                 spent = self.clock() - begun
                 progress(self, spent)
-                count = self._tiles_of_a_turn(found, self.seconds - spent)
+                count = self._tiles_of_a_turn(self.found[number], self.seconds - spent)
                 if count:
                     turns += 1
-                    self._turn(found, count, opened)
+                    self.found[number] = self._turn(self.found[number], count, opened)
             if not turns:
                 self.stopped = True
                 return
@@ -82,32 +85,33 @@ class Search:
             return 0
         return min(fitting, int(left / pace) - beside, len(found.tunable.tiles) - found.tried)
 
-    def _turn(self, found: Found, count: int, opened: Open) -> None:
+    def _turn(self, found: Found, count: int, opened: Open) -> Found:
         begun, tunable = self.clock(), found.tunable
         new = tunable.tiles[found.tried : found.tried + count]
         tiles = tuple(dict.fromkeys((found.table, found.tile, *new)))
         bench = opened(tunable, tiles)
         least = [min(taken) for taken in bench.times(range(len(tiles)), SCREENING_ROUNDS)]
         held, fastest = tiles.index(found.tile), min(range(len(tiles)), key=least.__getitem__)
+        result = replace(found, tried=found.tried + count)
         if found.latency_us is None:
-            found.table_us = found.latency_us = least[0]
+            result = replace(result, table_us=least[0], latency_us=least[0])
         doubtful = held != 0 and least[held] > least[0] * (1 - LEAST_GAIN)
         if doubtful or least[fastest] < least[held] * (1 - LEAST_GAIN):
-            self._confirm(found, tiles, list(dict.fromkeys((0, held, fastest))), bench)
-        found.tried += count
+            result = _confirmed(result, tiles, list(dict.fromkeys((0, held, fastest))), bench)
         self.tiles_tried += count
         pace = (self.clock() - begun) / len(tiles)
         self._pace[tunable.layer.kernel] = max(pace, self._pace.get(tunable.layer.kernel, 0.0))
+        return result
 
-    def _confirm(self, found: Found, tiles: Tiles, which: Sequence[int], bench: Bench) -> None:
-        """Time the table's, the best so far and the fastest again; each must beat those before it."""
-        times = bench.times(which, CONFIRMING_ROUNDS)
-        best = times[0]
-        found.tile, found.table_us = tiles[0], min(times[0])
-        for number, taken in zip(which[1:], times[1:], strict=True):
-            if faster(taken, best):
-                found.tile, best = tiles[number], taken
-        found.latency_us = min(best)
+
+def _confirmed(found: Found, tiles: Tiles, which: Sequence[int], bench: Bench) -> Found:
+    """After the table's, the best so far and the fastest were timed again; each must beat those before it."""
+    times = bench.times(which, CONFIRMING_ROUNDS)
+    tile, best = tiles[0], times[0]
+    for number, taken in zip(which[1:], times[1:], strict=True):
+        if faster(taken, best):
+            tile, best = tiles[number], taken
+    return replace(found, tile=tile, latency_us=min(best), table_us=min(times[0]))
 
 
 def faster(new: Sequence[float], old: Sequence[float]) -> bool:

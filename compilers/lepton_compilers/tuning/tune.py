@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from lepton_compilers.artifact import Artifact
@@ -52,10 +53,13 @@ def tune(
     seconds: float,
     known: Tuning,
     progress: Callable[[Progress], None] = lambda shown: None,
+    keep: Callable[[Tuning], None] = lambda tuning: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Tuned:
     """Search tiles for about `seconds` beyond one plain compilation; what `known` settled is not tried again.
 
+    keep: given all entries whenever there are more, for who stops the search to find them: winners that
+    were not compared in the network yet.
     Raises UnavailableError where this machine does not run code for `cpu`.
     """
     check_runs_here(cpu)
@@ -69,36 +73,64 @@ def tune(
     search = Search([_resumed(one, known, cpu) for one in layers], max(seconds_left, 0.0), clock)
     before = [found.tried for found in search.found]
     weight_bytes = network_weight_bytes([backend.plan(program, cpu, name) for name in program.functions])
+    kept_tiles = 0
+
+    def tried_now() -> list[Found]:
+        return [one for one, tried in zip(search.found, before, strict=True) if one.tried > tried]
 
     def shown(search: Search, spent: float) -> None:
+        nonlocal kept_tiles
         done = sum(found.tried == len(found.tunable.tiles) for found in search.found)
         better = sum(found.tile != found.table for found in search.found)
         progress(Progress(spent, search.seconds, done, len(layers), better))
+        if search.tiles_tried > kept_tiles:
+            kept_tiles = search.tiles_tried
+            keep(known.extended(_entry(one, cpu) for one in tried_now()))
 
     search.run(lambda one, tiles: LayerBench(one, tiles, cpu, weight_bytes), shown)
-    found = [one for one, tried in zip(search.found, before, strict=True) if one.tried > tried]
-    entries = [_entry(one, cpu) for one in found]
-    tuning, artifact, network, kept = known.extended(entries), table, None, True
-    if any(use.chosen != use.tiles[0] for use in tile_uses(program, cpu, tuning)):
-        artifact = backend.lower(program, cpu, tuning.choice(cpu.name))
-        network = compare(program, table, artifact, comparing)
-        kept = network.ratio_min < 1
-        if not kept:
-            # Alone they won: the next search may try them again.
-            tuning = known.extended(entry for entry in entries if entry.tile == entry.table)
-            artifact = backend.lower(program, cpu, tuning.choice(cpu.name))
+    entries = [_entry(one, cpu) for one in tried_now()]
+    tuning, artifact, network, kept = _judged(program, cpu, table, known, entries, comparing)
     return Tuned(
         target=cpu.name,
         tuning=tuning,
         artifact=artifact,
         layers=len(layers),
-        found=tuple(found),
+        found=tuple(tried_now()),
         tiles_tried=search.tiles_tried,
         stopped=search.stopped,
         network=network,
         kept=kept,
         seconds=clock() - compiled,
     )
+
+
+def _judged(
+    program: Program, cpu: Cpu, table: Artifact, known: Tuning, entries: Sequence[Entry], seconds: float
+) -> tuple[Tuning, Artifact, Comparison | None, bool]:
+    """The entries that stay, the network by them, how it compares with all winners, whether all stay.
+
+    seconds: of a comparison with the table's tiles, which a set of winners must be faster than: all of them,
+    else those that were known (an interrupted search leaves some that were not compared), else none.
+    """
+    # Alone they won: a later search may try them again.
+    losing = [entry for entry in entries if entry.tile == entry.table]
+    first: Comparison | None = None
+    for tuning in (known.extended(entries), known.extended(losing)):
+        uses = tile_uses(program, cpu, tuning)
+        if all(use.chosen == use.tiles[0] for use in uses):
+            return tuning, table, first, first is None
+        artifact = backend.lower(program, cpu, tuning.choice(cpu.name))
+        network = compare(program, table, artifact, seconds)
+        if network.ratio_min < 1:
+            return tuning, artifact, first or network, first is None
+        first = first or network
+        changed = {use.layer for use in uses if use.chosen != use.tiles[0]}
+    again = (
+        dataclasses.replace(e, tile=e.table, tried=1, latency_us=e.table_us)
+        for (target, layer), e in tuning.entries.items()
+        if target == cpu.name and layer in changed
+    )
+    return tuning.extended(again), table, first, False
 
 
 def check_runs_here(cpu: Cpu) -> None:

@@ -58,7 +58,9 @@ def _outcome(words: list[str], as_json: bool) -> int:
     except LeptonError as error:
         print_error(error, as_json)
         return error.exit_code
-    except (KeyboardInterrupt, typer.Abort):
+    except (KeyboardInterrupt, typer.Abort) as stop:
+        if kept := str(stop):
+            print(f"lepton: {kept}", file=sys.stderr)
         return _INTERRUPTED
     except BrokenPipeError:
         raise

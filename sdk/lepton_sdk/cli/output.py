@@ -80,6 +80,11 @@ def progress_bar(title: str, total: int, silent: bool) -> Iterator[Callable[[int
         yield lambda done: bar.update(task, completed=done)
 
 
+def counted(n: int, noun: str) -> str:
+    """`1 layer`, `2 layers`."""
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
 def _cell(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"

@@ -107,6 +107,7 @@ def test_the_search_reaches_the_accuracy_asked_for_and_says_how() -> None:
     assert found.trials <= 7 * len(found.layers) + 1
     loose = search(tidy(content), SPOILT, samples, 0.9)
     assert (loose.int16_layers, loose.float_layers, loose.trials) == ((), (), 1)
+    assert loose.show().endswith("; 1 trial")
 
 
 def test_a_network_of_int16_is_searched_for_float_alone() -> None:

@@ -103,3 +103,21 @@ def test_a_search_goes_on_where_an_earlier_one_stopped() -> None:
     tried = {tile for _, tiles in machine.opened for tile in tiles}
     assert tried == {TILES[0], TILES[2], *TILES[5:]}
     assert search.found[0].tile == TILES[9]
+
+
+def test_an_interrupted_search_keeps_every_whole_turn() -> None:
+    machine = Machine({TILES[1]: 0.5})
+
+    def interrupted(tunable: TunableLayer, tiles: Tiles) -> Machine.Bench:
+        if len(machine.opened) == 2:
+            raise KeyboardInterrupt
+        return machine.open(tunable, tiles)
+
+    search = Search([Found(layer(w), TILES[0]) for w in (9, 4, 1)], 1000, lambda: machine.now)
+    with pytest.raises(KeyboardInterrupt):
+        search.run(interrupted)
+    first, second, third = search.found
+    assert first.tile == second.tile == TILES[1]
+    assert (first.latency_us, first.table_us) == (0.5, 1.0)
+    assert third == Found(layer(1), TILES[0])
+    assert search.tiles_tried == first.tried + second.tried - 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,12 +14,14 @@ from lepton_compilers import compile
 from lepton_compilers.backends import cpu
 from lepton_compilers.backends.cpu.tile_choice import TileChoice
 from lepton_compilers.compilation import build_program
+from lepton_compilers.tuning import tune as tune_module
 from lepton_compilers.tuning.bench import LayerBench
 from lepton_compilers.tuning.layers import tunable_layers
-from lepton_compilers.tuning.network import compare
+from lepton_compilers.tuning.network import Comparison, compare
 from lepton_compilers.tuning.progress import Progress
 from lepton_compilers.tuning.records import Entry, Tuning, kernels_digest, read_tuning
 from lepton_sdk import Session
+from lepton_sdk.benchmark import Latency
 from lepton_sdk.bundle import Bundle
 from lepton_targets import get_target
 from lepton_targets.errors import CheckFailedError, UsageError
@@ -83,6 +86,83 @@ def test_a_search_keeps_a_file_and_compiling_by_it_gives_the_same_code(
     before = read_tuning(file).entries
     run_here(capfd, *options, "--tune", "1", "--tuning", file, "-o", out)
     assert read_tuning(file).entries.keys() >= before.keys()
+
+
+@tunable
+@pytest.mark.parametrize("emitted", ["bundle", "c-project"])
+def test_what_was_measured_before_an_interruption_is_in_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], emitted: str
+) -> None:
+    opened = 0
+
+    def interrupted(*given: Any) -> LayerBench:
+        nonlocal opened
+        opened += 1
+        if opened == 3:
+            raise KeyboardInterrupt
+        return LayerBench(*given)
+
+    monkeypatch.setattr(tune_module, "LayerBench", interrupted)
+    out = tmp_path / "kws.lep"
+    options = ("compile", MODEL, "--tune", "60", "--emit", emitted, "-o", out)
+    result = run_here(capfd, *options)
+    assert result.code == 130
+    assert not out.exists()
+    kept = read_tuning(tmp_path / "kws.tuning.json").entries
+    assert len(kept) == 2
+    assert "interrupted; no code was written, and" in result.err
+    assert "kws.tuning.json keeps 2 layers" in result.err
+    # The next one goes on; one that is stopped before it measures loses nothing.
+    monkeypatch.setattr(tune_module, "LayerBench", lambda *given: interrupted_at_once())
+    assert "keeps 2 layers" in run_here(capfd, *options, "--json").err
+    assert read_tuning(tmp_path / "kws.tuning.json").entries == kept
+
+
+def interrupted_at_once() -> LayerBench:
+    raise KeyboardInterrupt
+
+
+@tunable
+def test_an_interruption_before_anything_was_measured_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tune_module, "LayerBench", lambda *given: interrupted_at_once())
+    result = run_here(capfd, "compile", MODEL, "--tune", "60", "-o", tmp_path / "kws.lep")
+    assert result.code == 130
+    assert "before any was measured" in result.err
+    assert not list(tmp_path.iterdir())
+
+
+@tunable
+def test_a_time_too_short_to_try_anything_says_so_and_leaves_no_file(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    options = ("compile", MODEL, "--tune", "0.01", "-o", tmp_path / "kws.lep")
+    shown = run_here(capfd, *options).out
+    assert "nothing was tried: --tune was too short" in shown
+    assert "no tuning file was written" in shown
+    (told,) = run_here(capfd, *options, "--json").json["tuning"]
+    assert (told["file"], told["tiles_tried"]) == (None, 0)
+    assert [path.name for path in tmp_path.iterdir()] == ["kws.lep"]
+
+
+@needs_vnni
+def test_known_tiles_that_are_not_faster_in_the_network_give_way_to_the_tables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = another_tile_everywhere(tmp_path / "t.json")
+    slower = Comparison(*(Latency(us, us, us, 5) for us in (1.0, 1.1)), max_difference=0)
+    monkeypatch.setattr(tune_module, "compare", lambda *given: slower)
+    program = build_program(MODEL.read_bytes())
+    tuned = tune_module.tune(program, VNNI, 0.01, known)
+    assert not tuned.kept
+    assert tuned.network == slower
+    assert tuned.artifact.code == cpu.lower(program, VNNI).code
+    assert tuned.tuning.entries.keys() == known.entries.keys()
+    # A later search tries them again.
+    changed = [e for key, e in tuned.tuning.entries.items() if e != known.entries[key]]
+    assert changed
+    assert all((e.tile, e.tried, e.latency_us) == (e.table, 1, e.table_us) for e in changed)
 
 
 def test_a_file_changes_code_and_no_result(tmp_path: Path) -> None:
