@@ -16,7 +16,7 @@ from pathlib import Path
 import networks
 import numpy as np
 
-from lepton_compilers.backends.cpu.machine_peak import peak_call
+from lepton_compilers.backends.cpu.machine.peak import peak_call
 from lepton_compilers.compilation import compile
 from lepton_sdk import Session
 from lepton_sdk.benchmark import bound_call, example_inputs, measure

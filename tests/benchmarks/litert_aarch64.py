@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from lepton_compilers.backends.cpu.toolchain import compiler
+from lepton_compilers.backends.cpu.codegen.toolchain import compiler
 from lepton_targets import Cpu
 from support.emulated import emulator
 from support.instructions import counting_plugin

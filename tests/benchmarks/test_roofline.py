@@ -8,7 +8,7 @@ import pytest
 from benchmarks.bench.layer_work import products_done, works
 from benchmarks.bench.roofline import CALL, MAPS, MULTIPLIES, WEIGHTS, Level, Limits, Work, floor
 from lepton_compilers.backends import cpu
-from lepton_compilers.backends.cpu.plan import Call, Place
+from lepton_compilers.backends.cpu.plans.plan import Call, Place
 from lepton_sdk.program import Function, Program, Quantization, Tensor
 from lepton_sdk.program.operations import Dense
 from lepton_sdk.program.tensors import constant

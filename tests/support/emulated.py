@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pytest
 
 from lepton_compilers.artifact import Artifact
-from lepton_compilers.backends.cpu.toolchain import compiler
+from lepton_compilers.backends.cpu.codegen.toolchain import compiler
 from lepton_sdk.program import Program
 from lepton_targets import Cpu
 from support import elf

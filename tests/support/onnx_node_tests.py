@@ -203,7 +203,7 @@ def outcomes(chosen: Sequence[Case], target: str = "x86-64", optimise: str = "-O
 
     optimise: how hard the C compiler works; -O3 is what `lepton compile` asks for.
     """
-    from lepton_compilers.backends.cpu import toolchain
+    from lepton_compilers.backends.cpu.codegen import toolchain
     from lepton_compilers.front import program_from
 
     found: dict[str, str] = {}

@@ -13,7 +13,7 @@ from lepton_targets import Cpu, Target
 from lepton_targets.errors import UsageError
 
 if TYPE_CHECKING:
-    from lepton_compilers.backends.cpu.tile_choice import TileChoice
+    from lepton_compilers.backends.cpu.plans.tile_choice import TileChoice
     from lepton_compilers.quantize.config import QuantizationConfig
     from lepton_compilers.tuning.report import TuningReport
     from lepton_compilers.tuning.request import TuningRequest
@@ -72,7 +72,7 @@ def export(
 ) -> list[Path]:
     """Write the project; returns its files. request: for tiles. Others as for `lepton_compilers.compile`."""
     from lepton_compilers.backends.cpu import c_sources
-    from lepton_compilers.backends.cpu.tile_choice import by_table
+    from lepton_compilers.backends.cpu.plans.tile_choice import by_table
     from lepton_compilers.c_project import ModelIdentity, c_identifier, project_files, write_project
     from lepton_compilers.compilation import GOLDEN_VECTORS, build_program, check_labels
     from lepton_compilers.golden import golden_vectors

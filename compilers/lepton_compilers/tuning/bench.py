@@ -14,14 +14,14 @@ from typing import Protocol
 
 import numpy as np
 
+from lepton_compilers.backends.cpu.codegen.tir import c_source, symbol
+from lepton_compilers.backends.cpu.codegen.toolchain import compile_c
 from lepton_compilers.backends.cpu.instruction_sets import instruction_set
-from lepton_compilers.backends.cpu.layout import FLOATS
-from lepton_compilers.backends.cpu.lowering import plan_operations
-from lepton_compilers.backends.cpu.packing import WeightBlob
-from lepton_compilers.backends.cpu.plan import Plan, Space
-from lepton_compilers.backends.cpu.tile_choice import Tile, TileChoice, TiledLayer, Tiles
-from lepton_compilers.backends.cpu.tir import c_source, symbol
-from lepton_compilers.backends.cpu.toolchain import compile_c
+from lepton_compilers.backends.cpu.lowering.rows import plan_operations
+from lepton_compilers.backends.cpu.plans.layout import FLOATS
+from lepton_compilers.backends.cpu.plans.plan import Plan, Space
+from lepton_compilers.backends.cpu.plans.tile_choice import Tile, TileChoice, TiledLayer, Tiles
+from lepton_compilers.backends.cpu.weights.packing import WeightBlob
 from lepton_compilers.tuning.layers import TunableLayer
 from lepton_sdk.engines import library
 from lepton_sdk.engines.memory import aligned_bytes

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from lepton_compilers.backends.cpu import variable_block
 from lepton_compilers.backends.cpu.instruction_sets import instruction_set
-from lepton_compilers.backends.cpu.lowering import plan_operations, planned_form
-from lepton_compilers.backends.cpu.packing import WeightBlob
-from lepton_compilers.backends.cpu.tile_choice import TiledLayer, Tiles
+from lepton_compilers.backends.cpu.lowering.rows import plan_operations, planned_form
+from lepton_compilers.backends.cpu.plans.tile_choice import TiledLayer, Tiles
+from lepton_compilers.backends.cpu.weights.packing import WeightBlob
 from lepton_sdk.program import Operation, Program
 from lepton_sdk.program.operations import DepthwiseConv2d
 from lepton_targets import Cpu

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lepton_compilers.backends.cpu.tile_choice import TileUse
+from lepton_compilers.backends.cpu.plans.tile_choice import TileUse
 from lepton_compilers.tuning.search import Found
 from lepton_compilers.tuning.tune import Tuned
 from lepton_sdk.cli.output import counted

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lepton_compilers.artifact import Artifact
 from lepton_compilers.backends import cpu as backend
-from lepton_compilers.backends.cpu.tile_choice import TileChoice
+from lepton_compilers.backends.cpu.plans.tile_choice import TileChoice
 from lepton_compilers.tuning.records import Tuning, read_tuning
 from lepton_compilers.tuning.report import TuningReport
 from lepton_compilers.tuning.tune import check_runs_here, tile_uses, tune

@@ -11,7 +11,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from lepton_compilers.backends.cpu.tile_choice import Tile, Tiles
+from lepton_compilers.backends.cpu.plans.tile_choice import Tile, Tiles
 from lepton_compilers.tuning.bench import Bench
 from lepton_compilers.tuning.layers import TunableLayer
 

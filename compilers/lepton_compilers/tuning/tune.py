@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from lepton_compilers.artifact import Artifact
 from lepton_compilers.backends import cpu as backend
-from lepton_compilers.backends.cpu.tile_choice import TileUse
+from lepton_compilers.backends.cpu.plans.tile_choice import TileUse
 from lepton_compilers.tuning.bench import LayerBench, network_weight_bytes
 from lepton_compilers.tuning.layers import TunableLayer, tunable_layers
 from lepton_compilers.tuning.network import Comparison, compare

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lepton_compilers.backends.cpu.machine_peak import peak_call
+from lepton_compilers.backends.cpu.machine.peak import peak_call
 from lepton_sdk import Session
 from lepton_sdk.benchmark import bound_call, example_inputs, measure
 from lepton_sdk.peers import open_peer

@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib.resources
 
 from benchmarks.bench.roofline import Work
-from lepton_compilers.backends.cpu.plan import Call, Plan, Space
-from lepton_compilers.backends.cpu.signatures import Arguments, parameters
+from lepton_compilers.backends.cpu.plans.plan import Call, Plan, Space
+from lepton_compilers.backends.cpu.plans.signatures import Arguments, parameters
 
 
 def works(plan: Plan) -> list[Work]:

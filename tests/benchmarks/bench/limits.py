@@ -10,8 +10,8 @@ import onnx
 from onnx import helper
 
 from lepton_compilers import compile
-from lepton_compilers.backends.cpu.machine_memory import memory_levels, read_call
-from lepton_compilers.backends.cpu.machine_peak import peak_call
+from lepton_compilers.backends.cpu.machine.memory import memory_levels, read_call
+from lepton_compilers.backends.cpu.machine.peak import peak_call
 from lepton_sdk import Session
 from lepton_sdk.benchmark import bound_call, example_inputs, measure
 from lepton_targets.host import host

@@ -14,7 +14,7 @@ from benchmarks.bench.inference import OURS, ratios
 from benchmarks.bench.pytorch_steps import steps
 from benchmarks.bench.trained_networks import TRAINED
 from lepton_compilers import compile
-from lepton_compilers.backends.cpu.machine_peak import peak_call
+from lepton_compilers.backends.cpu.machine.peak import peak_call
 from lepton_sdk import Session
 from lepton_sdk.benchmark import bound_call, measure
 from lepton_targets.errors import LeptonError

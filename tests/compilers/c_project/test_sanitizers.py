@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, Phase, Verbosity, given, settings
 from hypothesis import strategies as st
 
 from lepton_compilers.backends import cpu
-from lepton_compilers.backends.cpu import splits
+from lepton_compilers.backends.cpu.splits import parts
 from lepton_compilers.front import program_from
 from lepton_compilers.golden import Vector, golden_vectors
 from lepton_sdk.program import Program, reference
@@ -60,7 +60,7 @@ def check_operations(folder: Path, row: cpu.Cpu, examples: int) -> None:
 def test_products_of_bfloat16_stay_inside_their_buffers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(splits, "LEAST_PART_NS", 0.0)
+    monkeypatch.setattr(parts, "LEAST_PART_NS", 0.0)
     row = executed("x86-64-avx512bf16")
 
     @settings(
@@ -97,7 +97,7 @@ def check_network(folder: Path, row: cpu.Cpu, program: Program, vectors: tuple[V
 def test_operations_stay_inside_their_buffers(
     tmp_path: Path, target: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(splits, "LEAST_PART_NS", 0.0)
+    monkeypatch.setattr(parts, "LEAST_PART_NS", 0.0)
     # The first example is the least of every operation.
     check_operations(tmp_path, executed(target), 2)
 
@@ -109,7 +109,7 @@ def test_a_network_stays_inside_its_buffers(tmp_path: Path, target: str) -> None
 
 
 def test_threads_share_without_races(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(splits, "LEAST_PART_NS", 0.0)
+    monkeypatch.setattr(parts, "LEAST_PART_NS", 0.0)
     program = program_from(KWS)
     threaded = Guarded(tmp_path, program, get_target("x86-64"), golden_vectors(program, None, 1), THREADS)
     threaded.check(threads=2, repetitions=20)
@@ -121,7 +121,7 @@ def test_every_operation_shares_without_races(
     tmp_path: Path, target: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In as many parts as there can be, gradients too."""
-    monkeypatch.setattr(splits, "LEAST_PART_NS", 0.0)
+    monkeypatch.setattr(parts, "LEAST_PART_NS", 0.0)
     row, count = executed(target), iter(range(2))
 
     @settings(
@@ -170,7 +170,7 @@ def test_a_read_behind_a_buffer_is_seen(tmp_path: Path) -> None:
 def test_many_operations_stay_inside_their_buffers(
     tmp_path: Path, target: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(splits, "LEAST_PART_NS", 0.0)
+    monkeypatch.setattr(parts, "LEAST_PART_NS", 0.0)
     check_operations(tmp_path, executed(target), 20)
 
 
@@ -187,7 +187,7 @@ def test_every_network_stays_inside_its_buffers(tmp_path: Path, target: str, net
 def test_threads_share_every_network_without_races(
     tmp_path: Path, network: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(splits, "LEAST_PART_NS", 0.0)
+    monkeypatch.setattr(parts, "LEAST_PART_NS", 0.0)
     program = program_from(mlperf_tiny(network))
     row = executed("x86-64-avx512vnni")
     threaded = Guarded(tmp_path, program, row, golden_vectors(program, None, 2), THREADS)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lepton_compilers.backends.cpu.tile_choice import TiledLayer, TileUse
+from lepton_compilers.backends.cpu.plans.tile_choice import TiledLayer, TileUse
 from lepton_compilers.tuning.records import Entry, Tuning, kernels_digest, read_tuning
 from lepton_targets.errors import BadInputError
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from lepton_compilers.backends.cpu.tile_choice import Tile, TiledLayer, Tiles
+from lepton_compilers.backends.cpu.plans.tile_choice import Tile, TiledLayer, Tiles
 from lepton_compilers.tuning.layers import TunableLayer
 from lepton_compilers.tuning.search import Found, Search, faster
 from lepton_sdk.program import Function, Program, Tensor

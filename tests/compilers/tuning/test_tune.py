@@ -12,7 +12,7 @@ import pytest
 
 from lepton_compilers import compile
 from lepton_compilers.backends import cpu
-from lepton_compilers.backends.cpu.tile_choice import TileChoice
+from lepton_compilers.backends.cpu.plans.tile_choice import TileChoice
 from lepton_compilers.compilation import build_program
 from lepton_compilers.tuning import tune as tune_module
 from lepton_compilers.tuning.bench import LayerBench

@@ -1,42 +1,16 @@
 """Linux CPUs: Program → plan of kernel calls → TIR → C → shared object.
 
-How a row is chosen:
-lowering.py           rows (accepts, emit), the first that accepts; instruction_sets.py: which tables
+In the order in which they may import each other, the last first:
 
-Rows of every CPU:
-portable.py           dense tensors; movement.py: bytes moved; elementwise.py: two operands, stretched
-int16.py              int16 forms; uint8.py: bytes at a model's ends; state.py: what lives between calls
-vision.py             what vision heads add; detection.py: what ends a detector
-sequence.py           products of tensors, normalisation, slices; recurrent.py: whole recurrent layers
-float_kernel.py       operators without a typed form, as loops of TVM; own_kernels.py: where it has none
-training.py           gradients, the loss, the update
-
-Rows by instruction set:
-avx512vnni.py         int8, a worked example
-blocked_float.py      float32 for AVX-512, AVX2 and NEON; float_tiles.py: their tiles; winograd.py
-avx512bf16.py         float32 whose products are bfloat16, where the user allows it
-tiles.py              tile shapes of AVX-512; tile_choice.py: which one a layer gets
-blocked.py            the rows of those that share kernels/blocked.h: sse2.py, avx2.py, avxvnni.py, neon.py,
-                      rvv.py; blocked_tiles.py: what tells their tiles apart
-winograd_pairs.py     fewer products in exact integers
-int8_forms.py         what both ask of an operation
-
-The plan:
-draft.py, plan.py     while it is made, and finished, printable
-layout.py, packing.py how tensors and weights lie in memory; ranges.py: what sums can reach
-phases.py             transposed convolutions as convolutions
-joined.py             parts that lie in their concatenation from the start; joined_maps.py: its rows
-uses.py               who reads a tensor last
-fused.py              operations that one kernel does better at once than two in turn
-splits.py             calls in parts for threads, by cuts.py; split_dense.py: those of dense tensors,
-                      split_blocks.py, split_winograd.py, split_bfloat16.py: of AVX-512,
-                      split_maps.py: of kernels/blocked.h
-                      split_sequences.py: of sequences, pairs and vision; split_training.py: of gradients
-
-The code:
-signatures.py         kernels' parameters by name; specialised.py: one C function for all equal layers
-tir.py                plan → PrimFunc → C; regions.py: forks around parts; toolchain.py: C → shared object
-machine_peak.py       what a core can multiply, for `lepton bench`; machine_memory.py: what it can read
+rewrites             operations fused, or taken apart into others
+plans                kernel calls on named buffers, how tensors lie in memory, kernels' parameters
+weights, tiles       constants as kernels read them; legal tile shapes
+splits               calls in parts for threads
+codegen              plan → C → shared object
+lowering             rows (accepts, emit), the first that accepts; the draft that they write to
+portable, blocked    the rows: of every CPU on dense tensors, of vector instruction sets on blocked maps
+instruction_sets.py  which tables of rows an instruction set reads
+machine              what a core can multiply and read, for `lepton bench`
 """
 
 from __future__ import annotations
@@ -50,15 +24,15 @@ from lepton_compilers.arena import aligned
 from lepton_compilers.artifact import Artifact, ArtifactFunction, VariableBlock
 from lepton_compilers.backends.answers import Answer, No, Yes
 from lepton_compilers.backends.contract import Estimate
-from lepton_compilers.backends.cpu.fused import ConvAdd
+from lepton_compilers.backends.cpu.codegen.tir import c_source, c_unit, ordered_headers, symbol
+from lepton_compilers.backends.cpu.codegen.toolchain import compile_c
 from lepton_compilers.backends.cpu.instruction_sets import instruction_set
-from lepton_compilers.backends.cpu.lowering import choose, plan_function
-from lepton_compilers.backends.cpu.packing import WeightBlob
-from lepton_compilers.backends.cpu.plan import Plan
-from lepton_compilers.backends.cpu.signatures import kernel_header
-from lepton_compilers.backends.cpu.tile_choice import TileChoice, by_table
-from lepton_compilers.backends.cpu.tir import c_source, c_unit, ordered_headers, symbol
-from lepton_compilers.backends.cpu.toolchain import compile_c
+from lepton_compilers.backends.cpu.lowering.rows import choose, plan_function
+from lepton_compilers.backends.cpu.plans.plan import Plan
+from lepton_compilers.backends.cpu.plans.signatures import kernel_header
+from lepton_compilers.backends.cpu.plans.tile_choice import TileChoice, by_table
+from lepton_compilers.backends.cpu.rewrites.fused import ConvAdd
+from lepton_compilers.backends.cpu.weights.packing import WeightBlob
 from lepton_sdk.program import Operation, Program, TensorId, Tensors
 from lepton_targets import Cpu, Target
 from lepton_targets.errors import UsageError

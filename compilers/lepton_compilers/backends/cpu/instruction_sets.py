@@ -6,31 +6,33 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lepton_compilers.backends.cpu import (
+from lepton_compilers.backends.cpu.blocked import (
     avx2,
     avx512bf16,
     avx512vnni,
     avxvnni,
-    blocked_float,
+    float32,
+    neon,
+    rvv,
+    sse2,
+)
+from lepton_compilers.backends.cpu.blocked.int8 import BlockedKernels
+from lepton_compilers.backends.cpu.lowering.rows import Rows
+from lepton_compilers.backends.cpu.plans.layout import UNSIGNED, MapElements
+from lepton_compilers.backends.cpu.portable import (
     detection,
     elementwise,
     float_kernel,
     int16,
-    neon,
+    layers,
     own_kernels,
-    portable,
     recurrent,
-    rvv,
     sequence,
-    sse2,
     state,
     training,
     uint8,
     vision,
 )
-from lepton_compilers.backends.cpu.blocked import BlockedKernels
-from lepton_compilers.backends.cpu.layout import UNSIGNED, MapElements
-from lepton_compilers.backends.cpu.lowering import Rows
 from lepton_targets import Isa
 
 
@@ -53,7 +55,7 @@ class InstructionSet:
 
 
 EVERYWHERE: tuple[Rows, ...] = (
-    portable.LOWERINGS,
+    layers.LOWERINGS,
     elementwise.LOWERINGS,
     own_kernels.LOWERINGS,
     float_kernel.LOWERINGS,
@@ -70,9 +72,9 @@ EVERYWHERE: tuple[Rows, ...] = (
 
 PORTABLE = InstructionSet(EVERYWHERE)
 
-AVX512F = blocked_float.lowerings("avx512f.h", "avx512f_winograd.h")
-AVX2_FMA = blocked_float.lowerings("avx2_fma.h")
-NEON_F32 = blocked_float.lowerings("neon_f32.h")
+AVX512F = float32.lowerings("avx512f.h", "avx512f_winograd.h")
+AVX2_FMA = float32.lowerings("avx2_fma.h")
+NEON_F32 = float32.lowerings("neon_f32.h")
 
 AVX512 = InstructionSet((avx512vnni.LOWERINGS, AVX512F, *PORTABLE.tables), slack=(64, 64))
 

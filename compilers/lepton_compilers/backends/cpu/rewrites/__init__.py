@@ -1,0 +1,5 @@
+"""What becomes of a function's operations before they are planned: other operations of equal meaning.
+
+fused.py     two that one kernel does better at once
+phases.py    transposed convolutions as convolutions
+"""
