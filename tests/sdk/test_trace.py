@@ -32,7 +32,20 @@ def test_the_command_writes_every_layer(
     x = random.integers(-128, 128, (3, *spec.shape[1:])).astype(np.int8)
     np.savez(tmp_path / "in.npz", **{spec.name: x})
     words = ["run", bundle, "--input", tmp_path / "in.npz", "--output", tmp_path / "out.npz"]
-    assert run_here(capfd, *words, "--trace", tmp_path / "trace.npz").code == 0
+    shown = run_here(capfd, *words, "--trace", tmp_path / "trace.npz").out
+    assert (
+        "trace.npz: 13 layers of 1 example by the engine 'reference'; outputs of 'native' are the same"
+        in shown
+    )
+    told = run_here(capfd, *words, "--trace", tmp_path / "trace.npz", "--json").json["trace"]
+    assert told == {
+        "file": str(tmp_path / "trace.npz"),
+        "engine": "reference",
+        "n": 1,
+        "layers": 13,
+        "max_difference": 0,
+    }
+    assert run_here(capfd, *words, "--json").json["trace"] is None
     program = Session(bundle).bundle.program()
     expected = Reference(program).trace([x[:1]])
     with np.load(tmp_path / "trace.npz") as trace, np.load(tmp_path / "out.npz") as out:

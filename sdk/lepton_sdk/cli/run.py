@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
-from lepton_sdk.cli.output import print_json, print_table, progress_bar, work_is_done
+from lepton_sdk.cli.output import counted, print_json, print_table, progress_bar, work_is_done
 
 if TYPE_CHECKING:
     from lepton_sdk.session import Session
@@ -20,7 +20,8 @@ def run(
     source: Annotated[Path, typer.Option("--input", help="NPZ with an array of each input, or `features`.")],
     output: Annotated[Path | None, typer.Option(help="NPZ to write every output to.")] = None,
     trace: Annotated[
-        Path | None, typer.Option(help="NPZ for every layer's result of the first batch, by the reference.")
+        Path | None,
+        typer.Option(help="NPZ for every layer's result of the first batch, by the engine 'reference'."),
     ] = None,
     engine: Annotated[str, typer.Option(help="native, reference or litert.")] = "native",
     threads: Annotated[int, typer.Option(min=1, help="Threads of one inference.")] = 1,
@@ -40,29 +41,76 @@ def run(
     session = Session(bundle, engine=engine, threads=threads, trust=key)
     examples = examples_for(session.inputs, read_arrays(source))
     n = len(next(iter(examples.values())))
-    with progress_bar("run", n, as_json) as progress:
-        outputs = run_examples(session, examples, progress)
+    traced: dict[str, np.ndarray] = {}
     if trace is not None:
         from lepton_sdk.trace import trace_examples
 
-        _write(trace, trace_examples(session, examples))
+        traced = trace_examples(session, examples)
+    with progress_bar("run", n, as_json) as progress:
+        outputs = run_examples(session, examples, progress)
+    told: dict[str, Any] | None = None
+    if trace is not None:
+        _write(trace, traced)
+        told = _told(trace, session, traced, outputs)
     if output is not None:
         _write(output, outputs)
     # Without a file, what is printed is the work.
     with work_is_done() if output is not None else contextlib.nullcontext():
         if as_json:
-            _print_json(session, engine, outputs, output)
+            _print_json(session, engine, outputs, output, told)
         else:
             _print(session, outputs, output)
+            if told is not None:
+                print(
+                    f"{trace}: {counted(told['layers'], 'layer')} of {counted(told['n'], 'example')} by the "
+                    f"engine '{told['engine']}'; outputs of '{engine}' {_apart(told['max_difference'])}"
+                )
 
 
-def _print_json(session: Session, engine: str, outputs: dict[str, np.ndarray], output: Path | None) -> None:
+def _told(
+    path: Path, session: Session, traced: dict[str, np.ndarray], outputs: dict[str, np.ndarray]
+) -> dict[str, Any]:
+    """What a trace holds, and how far the engine's outputs of the same examples are from it."""
+    n = min(session.outputs[0].shape[0], len(outputs[session.outputs[0].name]))
+    pairs = [(outputs[spec.name][:n], traced[spec.name][:n]) for spec in session.outputs]
+    differences = [_difference(own, reference) for own, reference in pairs]
+    return {
+        "file": str(path),
+        "engine": "reference",
+        "n": n,
+        "layers": len(traced) - len(session.inputs),
+        "max_difference": None if None in differences else max(filter(None, differences), default=0.0),
+    }
+
+
+def _difference(own: np.ndarray, reference: np.ndarray) -> float | None:
+    """The largest; None where something is NaN or infinite in one of them alone."""
+    if np.array_equal(own, reference, equal_nan=own.dtype.kind == "f"):
+        return 0.0
+    largest = np.abs(own.astype(np.float64) - reference.astype(np.float64)).max()
+    return float(largest) if np.isfinite(largest) else None
+
+
+def _apart(difference: float | None) -> str:
+    if difference is None:
+        return "differ from it in what is NaN or infinite"
+    return "are the same" if difference == 0 else f"differ from it by {difference:.2g} at most"
+
+
+def _print_json(
+    session: Session,
+    engine: str,
+    outputs: dict[str, np.ndarray],
+    output: Path | None,
+    traced: dict[str, Any] | None,
+) -> None:
     first = outputs[session.outputs[0].name]
     report: dict[str, Any] = {"n": len(first), "engine": engine, "target": session.target, "outputs": {}}
     for name, array in outputs.items():
         report["outputs"][name] = {"shape": list(array.shape), "dtype": array.dtype.name}
     report["largest"] = [int(number) for number in first.reshape(len(first), -1).argmax(axis=1)]
     report["output_file"] = str(output) if output else None
+    report["trace"] = traced
     print_json(report)
 
 
