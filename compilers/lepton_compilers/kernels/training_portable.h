@@ -15,6 +15,8 @@
 #define LEPTON_GRADIENT_TILE 2
 #endif
 
+typedef int32_t bits16_lanes __attribute__((vector_size(64), aligned(4)));
+
 LEPTON_KERNEL void store_first(float *y, const float16_lanes v, const int n) {
   if (n >= 16) {
     __builtin_memcpy(y, &v, 64);
@@ -334,13 +336,22 @@ LEPTON_KERNEL void bias_grad(uint8_t *restrict dy_, uint8_t *restrict db_, const
   }
 }
 
+/* 16 lanes by name: dx may lie over dy, and a compiler that has to ask whether they overlap goes one by one. */
 LEPTON_KERNEL void relu_grad(uint8_t *dy_, uint8_t *restrict y_, uint8_t *dx_, const int n, const int lo_bits,
                              const int hi_bits) {
   const float *dy = (const float *)dy_, *y = (const float *)y_;
   const float lo = float_of_bits(lo_bits), hi = float_of_bits(hi_bits);
   float *dx = (float *)dx_;
-  /* A mask instead of a choice: vectors without a blend would fall back to branches. */
-  for (ptrdiff_t i = 0; i < n; i++)
+  const ptrdiff_t whole = n - n % 16;
+  for (ptrdiff_t i = 0; i < whole; i += 16) {
+    const float16_lanes at = load_lanes(y + i, 16);
+    bits16_lanes bits;
+    __builtin_memcpy(&bits, dy + i, 64);
+    /* A mask instead of a choice: vectors without a blend would fall back to branches. */
+    bits &= (bits16_lanes)(at > lo) & (bits16_lanes)(at < hi);
+    __builtin_memcpy(dx + i, &bits, 64);
+  }
+  for (ptrdiff_t i = whole; i < n; i++)
     dx[i] = float_of_bits(bits_of_float(dy[i]) & -(int32_t)((y[i] > lo) & (y[i] < hi)));
 }
 
@@ -419,6 +430,34 @@ LEPTON_KERNEL float unmasked_rows(const int32_t *labels, const int rows, const i
   return (float)LEPTON_MAX(count, 1);
 }
 
+/* In 16 lanes where there are as many: each value would wait for the one before. */
+LEPTON_KERNEL float largest_of(const float *x, const int n) {
+  float largest = x[0];
+  const int whole = n - n % 16;
+  if (whole) {
+    float16_lanes lanes = load_lanes(x, 16);
+    for (int i = 16; i < whole; i += 16) {
+      const float16_lanes at = load_lanes(x + i, 16);
+      const bits16_lanes larger = (bits16_lanes)(at > lanes);
+      lanes = (float16_lanes)(((bits16_lanes)at & larger) | ((bits16_lanes)lanes & ~larger));
+    }
+    for (int l = 0; l < 16; l++) largest = LEPTON_MAX(largest, lanes[l]);
+  }
+  for (int i = whole; i < n; i++) largest = LEPTON_MAX(largest, x[i]);
+  return largest;
+}
+LEPTON_KERNEL float sum_of(const float *x, const int n) {
+  float sum = 0.0f;
+  const int whole = n - n % 16;
+  if (whole) {
+    float16_lanes lanes = load_lanes(x, 16);
+    for (int i = 16; i < whole; i += 16) lanes += load_lanes(x + i, 16);
+    for (int l = 0; l < 16; l++) sum += lanes[l];
+  }
+  for (int i = whole; i < n; i++) sum += x[i];
+  return sum;
+}
+
 LEPTON_KERNEL void softmax_cross_entropy(uint8_t *restrict logits_, uint8_t *restrict labels_, uint8_t *restrict loss_,
                                          uint8_t *restrict p_, const int rows, const int classes) {
   const int32_t *labels = (const int32_t *)labels_;
@@ -426,11 +465,9 @@ LEPTON_KERNEL void softmax_cross_entropy(uint8_t *restrict logits_, uint8_t *res
   for (int r = 0; r < rows; r++) {
     const float *logits = (const float *)logits_ + (ptrdiff_t)r * classes;
     float *p = (float *)p_ + (ptrdiff_t)r * classes;
-    float largest = logits[0], sum = 0.0f;
-    for (int i = 1; i < classes; i++) largest = LEPTON_MAX(largest, logits[i]);
+    const float largest = largest_of(logits, classes);
     for (int i = 0; i < classes; i++) p[i] = exp_float(logits[i] - largest);
-    for (int i = 0; i < classes; i++) sum += p[i];
-    const float inverse = 1.0f / sum;
+    const float sum = sum_of(p, classes), inverse = 1.0f / sum;
     for (int i = 0; i < classes; i++) p[i] *= inverse;
     if ((uint32_t)labels[r] < (uint32_t)classes) total += log_float(sum) - (logits[labels[r]] - largest);
   }
@@ -444,8 +481,16 @@ LEPTON_KERNEL void softmax_cross_entropy_grad(uint8_t *p_, uint8_t *restrict lab
   for (int r = 0; r < rows; r++) {
     const float *p = (const float *)p_ + (ptrdiff_t)r * classes;
     float *d = (float *)dlogits_ + (ptrdiff_t)r * classes;
-    const int counts = (uint32_t)labels[r] < (uint32_t)classes;
-    for (int i = 0; i < classes; i++) d[i] = counts ? (p[i] - (i == labels[r] ? 1.0f : 0.0f)) * part : 0.0f;
+    if ((uint32_t)labels[r] >= (uint32_t)classes) {
+      zero_floats(d, classes);
+      continue;
+    }
+    const float label = (p[labels[r]] - 1.0f) * part;
+    /* 16 lanes by name, as in relu_grad. */
+    const int whole = classes - classes % 16;
+    for (int i = 0; i < whole; i += 16) store_first(d + i, load_lanes(p + i, 16) * part, 16);
+    for (int i = whole; i < classes; i++) d[i] = p[i] * part;
+    d[labels[r]] = label;
   }
 }
 
