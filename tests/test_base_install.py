@@ -60,6 +60,7 @@ def test_a_bundle_runs_and_is_measured(device, bundle, tmp_path):
         "first_inference_ms",
         "rss_mb",
         "call_overhead_us",
+        "run_into_overhead_us",
         "numpy_import_ms",
         "numpy_rss_mb",
     }

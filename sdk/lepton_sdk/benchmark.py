@@ -5,6 +5,7 @@ Clocks, neighbours and temperature change over seconds; taking turns lets both s
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import math
 import time
@@ -14,7 +15,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lepton_sdk.bundle.manifest import FunctionInterface, TensorSpec
-from lepton_sdk.calls import StagedCall
 from lepton_targets.errors import BadInputError
 from lepton_targets.record import Record
 
@@ -72,32 +72,42 @@ def example_inputs(session: Session, function: str = "infer") -> dict[str, np.nd
     return synthetic_inputs(session.interface(function))
 
 
-def call_overhead(session: Session, seconds: float = 0.3) -> Latency:
-    """What `run` costs beyond the model's own code: all of its work around a C function that does nothing."""
+def call_overheads(session: Session, seconds: float = 0.6) -> tuple[Latency, Latency]:
+    """What `run`, and `run_into` with the same arrays, cost beyond the model's own code, measured in turns.
+
+    All of their work around a C function that does nothing.
+    """
+    idle = copy.copy(session)
     interface = session.interface()
-    call = StagedCall(_NoWork(), "infer", interface)
-    arrays = {spec.name: np.zeros(spec.shape, spec.dtype) for spec in interface.inputs}
-    inputs = next(iter(arrays.values())) if len(arrays) == 1 else arrays
-    return measure([lambda: call(inputs)], seconds)[0]
+    idle._engine, idle._staged, idle._bound = _NoWork(interface), {}, None
+    inputs, outputs = (
+        {spec.name: np.zeros(spec.shape, spec.dtype) for spec in specs}
+        for specs in (interface.inputs, interface.outputs)
+    )
+    given = next(iter(inputs.values())) if len(inputs) == 1 else inputs
+    filled = next(iter(outputs.values())) if len(outputs) == 1 else outputs
+    run, run_into = measure([lambda: idle.run(given), lambda: idle.run_into(given, filled)], seconds)
+    return run, run_into
 
 
 class _NoWork:
-    """An engine whose function is the C library's `abs`, called with as many arguments as compiled code."""
+    """An engine whose function is the C library's `strlen` of nothing, called as compiled code is."""
 
     name = target = "none"
     threads = 1
-    functions: Mapping[str, FunctionInterface] = {}
+
+    def __init__(self, interface: FunctionInterface) -> None:
+        self.functions: Mapping[str, FunctionInterface] = {"infer": interface}
 
     def bind(
         self, function: str, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]
     ) -> Callable[[], None]:
-        absolute = ctypes.CDLL(None).abs
-        nothing = ctypes.c_void_p(None)
-        arguments = (ctypes.c_int(0), *[nothing] * 5)
+        entry: Callable[..., int] = ctypes.CDLL(None).strlen
+        arguments = ((ctypes.c_void_p * 6)(),)
 
-        def call() -> None:
-            if absolute(*arguments):
-                raise ArithmeticError("the absolute value of 0 is not 0")
+        def call(entry: Callable[..., int] = entry, arguments: tuple[object, ...] = arguments) -> None:
+            if entry(*arguments):
+                raise ArithmeticError("the length of nothing is not 0")
 
         return call
 

@@ -36,12 +36,14 @@ def measure(path: str, engine: str, trust: list[str]) -> dict[str, Any]:
     first = time.perf_counter()
     rss_first = _resident_mb()
 
-    from lepton_sdk.benchmark import call_overhead
+    from lepton_sdk.benchmark import call_overheads
 
+    run, run_into = call_overheads(session)
     return {
         "first_inference_ms": (first - numpy_done) * 1e3,
         "rss_mb": rss_first - rss_numpy,
-        "call_overhead_us": call_overhead(session).median,
+        "call_overhead_us": run.median,
+        "run_into_overhead_us": run_into.median,
         "numpy_import_ms": (numpy_done - begin) * 1e3,
         "numpy_rss_mb": rss_numpy - rss_begin,
     }

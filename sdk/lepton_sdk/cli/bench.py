@@ -155,5 +155,13 @@ def _print(report: dict[str, Any]) -> None:
     if report["peak_fraction"] is not None:
         print(f"  {report['peak_fraction']:.0%} of this core's peak, by operations in the model")
     if report["cold"]:
-        for name, value in report["cold"].items():
-            print(f"  {name:<20} {value:8.2f}")
+        print("\n".join(_cold_lines(report["cold"])))
+
+
+def _cold_lines(cold: dict[str, float]) -> list[str]:
+    return [
+        f"  a fresh process' first inference: {cold['first_inference_ms']:.1f} ms, {cold['rss_mb']:.1f} MB; "
+        f"numpy's own: {cold['numpy_import_ms']:.0f} ms, {cold['numpy_rss_mb']:.0f} MB",
+        f"  a call beyond the model's own code: run {cold['call_overhead_us']:.2f} µs, "
+        f"run_into {cold['run_into_overhead_us']:.2f} µs",
+    ]

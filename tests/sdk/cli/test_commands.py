@@ -171,10 +171,15 @@ def test_bench_has_the_contracts_keys(lepton: Lepton, path: Path) -> None:
         "first_inference_ms",
         "rss_mb",
         "call_overhead_us",
+        "run_into_overhead_us",
         "numpy_import_ms",
         "numpy_rss_mb",
     }
     assert cold["rss_mb"] < 8
+    assert min(cold["call_overhead_us"], cold["run_into_overhead_us"]) > 0
+    shown = lepton("bench", path, "--seconds", "0.02", "--cold").out
+    assert "a call beyond the model's own code: run " in shown
+    assert ", run_into " in shown
 
 
 def test_bench_refuses_what_it_does_not_know(lepton: Lepton, path: Path) -> None:
