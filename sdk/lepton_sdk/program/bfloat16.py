@@ -12,8 +12,9 @@ from collections.abc import Collection
 import numpy as np
 import numpy.typing as npt
 
+from lepton_sdk.program.bfloat16_winograd import transformed_weight, transforms
 from lepton_sdk.program.float_kernel import FloatKernel, encoded
-from lepton_sdk.program.operations import Add, Conv2d, Dense, GroupedConv2d, Operation
+from lepton_sdk.program.operations import Add, ClampTo, Conv2d, Dense, GroupedConv2d, Operation
 from lepton_sdk.program.program import Function, Program
 from lepton_sdk.program.tensors import Tensor, TensorId, Tensors, constant
 from lepton_sdk.program.vision import ConvTranspose2d
@@ -83,21 +84,58 @@ def spelled_out(program: Program) -> Program:
         for op in function.operations:
             if multiplies(op, program.tensors, variables):
                 assert isinstance(op, Multiplying)
+                x = op.x if op.x in keeps else operand(op.x)
+                if isinstance(op, Conv2d) and transforms(op, program.tensors):
+                    operations += _transformed(dataclasses.replace(op, x=x), op.y in keeps, tensors)
+                    continue
                 weight = f"{op.weight}/bfloat16"
                 value = program.tensors[op.weight].value
                 assert value is not None  # it multiplies
                 tensors[weight] = constant(weight, rounded(value))
-                x = op.x if op.x in keeps else operand(op.x)
                 op = dataclasses.replace(op, x=x, weight=weight)
             if isinstance(op, Add | Multiplying) and op.y in keeps:
-                unrounded = f"{op.y}/float32"
-                tensors[unrounded] = dataclasses.replace(tensors[op.y], name=unrounded)
+                unrounded = _beside(op.y, "float32", tensors)
                 operations.append(dataclasses.replace(op, y=unrounded))
                 operations.append(_rounding(unrounded, op.y, tensors))
             else:
                 operations.append(op)
         functions[function.name] = dataclasses.replace(function, operations=tuple(operations))
     return Program(functions, tensors, program.variables)
+
+
+def _transformed(op: Conv2d, keeps: bool, tensors: dict[TensorId, Tensor]) -> list[Operation]:
+    """A convolution in Winograd's form, of an operand that is rounded: its tiles and weights are rounded too."""
+    (n, height, width, o), c = tensors[op.y].shape, tensors[op.x].shape[3]
+    value, p = tensors[op.weight].value, op.padding
+    assert value is not None  # it multiplies
+    weight, bias = f"{op.weight}/transformed", op.bias or f"{op.y}/bias"
+    tensors[weight] = constant(weight, rounded(transformed_weight(value)))
+    if not op.bias:
+        tensors[bias] = constant(bias, np.zeros(o, np.float32))
+    tiles = f"{op.y}/tiles"
+    tensors[tiles] = Tensor(tiles, (n, -(-height // 2), -(-width // 2), 4, 4, c), "float32")
+    size = {"height": height, "width": width}
+    border = {"padding": [p.top, p.bottom, p.left, p.right], **size}
+    sums, bounded = (_beside(op.y, form, tensors) for form in ("sums", "float32"))
+    steps: list[Operation] = [
+        FloatKernel("lepton.winograd_tiles", encoded([{"x": 0}], border, None), (op.x,), (tiles,)),
+        _rounding(tiles, f"{tiles}/bfloat16", tensors),
+    ]
+    operands = (f"{tiles}/bfloat16", weight, bias)
+    arguments = encoded([{"x": i} for i in range(3)], size, None)
+    last = bounded if keeps else op.y
+    steps.append(FloatKernel("lepton.winograd_products", arguments, operands, (sums if op.clamp else last,)))
+    if op.clamp:
+        steps.append(ClampTo(sums, last, op.clamp))
+    if keeps:
+        steps.append(_rounding(last, op.y, tensors))
+    return steps
+
+
+def _beside(name: TensorId, form: str, tensors: dict[TensorId, Tensor]) -> TensorId:
+    """Another tensor like that one."""
+    tensors[f"{name}/{form}"] = dataclasses.replace(tensors[name], name=f"{name}/{form}")
+    return f"{name}/{form}"
 
 
 def _rounding(x: TensorId, y: TensorId, tensors: dict[TensorId, Tensor]) -> FloatKernel:

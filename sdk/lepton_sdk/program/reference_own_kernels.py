@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from lepton_sdk.program import bfloat16_winograd as winograd
 from lepton_sdk.program.rule import Array
+from lepton_sdk.program.tensors import Padding
 
 Kernel = Callable[..., Any]
 
@@ -234,6 +236,18 @@ def _overlap(a: Array, b: Array) -> Any:
     return shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared)
 
 
+def _winograd_tiles(x: Array, padding: Sequence[int], height: int, width: int) -> Array:
+    return winograd.transformed_input(x, Padding(*padding), height, width)
+
+
+def _winograd_products(tiles: Array, weight: Array, bias: Array, height: int, width: int) -> Array:
+    """[N, tiles down, across, 4, 4, C] by [O, 4, 4, C]."""
+    by_place = np.moveaxis(tiles, (3, 4), (0, 1)).reshape(4, 4, -1, tiles.shape[-1])
+    products = by_place @ weight.transpose(1, 2, 3, 0)
+    placed = np.moveaxis(products.reshape(4, 4, *tiles.shape[:3], -1), (0, 1), (3, 4))
+    return winograd.result(placed, height, width) + bias
+
+
 OWN_KERNELS: Mapping[str, Kernel] = {
     "lepton.bit_cast": _bit_cast,
     "lepton.centre": _centre,
@@ -247,4 +261,6 @@ OWN_KERNELS: Mapping[str, Kernel] = {
     "lepton.round_bfloat16": _round_bfloat16,
     "lepton.round_float16": _round_float16,
     "lepton.to_float16": lambda x: x.astype(np.float16),
+    "lepton.winograd_products": _winograd_products,
+    "lepton.winograd_tiles": _winograd_tiles,
 }

@@ -19,18 +19,21 @@ from lepton_compilers.backends.cpu.plans.layout import LANES, Blocked, blocks
 from lepton_compilers.backends.cpu.plans.plan import Place
 from lepton_compilers.backends.cpu.portable.layers import Products, float_bounds, typed
 from lepton_compilers.backends.cpu.rewrites.fused import ConvAdd, convolution
-from lepton_compilers.backends.cpu.tiles.avx512 import even, winograd_tile
+from lepton_compilers.backends.cpu.tiles.bfloat16 import (
+    product_tile,
+    tile_bytes,
+    tiles_together,
+    window_tile,
+)
 from lepton_compilers.backends.cpu.weights.packing import Array, bfloat16_panels, padded
-from lepton_compilers.backends.cpu.weights.winograd import places, transformed_panels
 from lepton_sdk.program import Tensors
 from lepton_sdk.program.bfloat16 import multiplies, rounded
+from lepton_sdk.program.bfloat16_winograd import PLACES, transformed_weight, transforms
 from lepton_sdk.program.operations import Add, Conv2d, Dense, GroupedConv2d
 
 HEADER = "avx512bf16.h"
 FEW_CHANNELS = 4
 """Up to here a kernel row of neighbouring pixels fills a loop better than blocks of 16 channels."""
-LEAST_WINOGRAD_CHANNELS = 64
-"""From here on a fourth of the products, in float32, take less time than all of them in bfloat16."""
 
 Convolution = Conv2d | ConvAdd
 
@@ -59,13 +62,8 @@ def _three_by_three(op: Conv2d, t: Tensors) -> Answer:
 
 
 def _winograd(op: Conv2d, t: Tensors) -> Answer:
-    answer = _three_by_three(op, t)
-    if isinstance(answer, No):
-        return answer
-    (_, oh, ow, o), c = t[op.y].shape, t[op.x].shape[3]
-    tile = winograd_tile(oh, ow, c, o) if op.stride == (1, 1) else None
-    pays = tile is not None and tile[0] == 4 and min(c, o) >= LEAST_WINOGRAD_CHANNELS
-    return when(pays, "a map on which Winograd's tiles in float32 don't pay")
+    answer = _multiplies(op, t)
+    return when(transforms(op, t), "a map that is not transformed") if not isinstance(answer, No) else answer
 
 
 def _equal_maps(op: Add, t: Tensors) -> Answer:
@@ -88,20 +86,6 @@ def _adding(accepts: Callable[[Conv2d, Tensors], Answer]) -> Callable[[ConvAdd, 
 
 
 # What is emitted
-
-
-def product_tile(pixels: int, out_blocks: int) -> tuple[int, int]:
-    """(mr, nv): pixels by blocks of output channels of a tile whose steps hold the weights of one place."""
-    nv = min(out_blocks, 2)
-    return even(pixels, 14 if nv == 2 else 16), nv
-
-
-def window_tile(width: int, out_blocks: int) -> tuple[int, int]:
-    """(mr, nv) of a tile whose steps hold the weights of three columns."""
-    if width >= 14 or out_blocks == 1:
-        return even(width, 16), 1
-    nv = min(out_blocks, 2)
-    return even(width, 12 if nv == 2 else 16), nv
 
 
 def _weight(op: Products, draft: Draft) -> npt.NDArray[np.float32]:
@@ -221,16 +205,19 @@ def emit_conv3x3(op: Convolution, draft: Draft) -> None:
 
 
 def emit_winograd(op: Convolution, draft: Draft) -> None:
-    """3 × 3 at stride 1 of many channels: fewer products of the rounded operands, in float32."""
+    """3 × 3 at stride 1 of many channels: tiles of 2 × 2, transformed and rounded; 16 products for 36."""
     conv = convolution(op)
     x, (_, h, w, c) = draft.read_bfloat16(conv.x), draft.tensors[conv.x].shape
     _, oh, ow, o = draft.tensors[conv.y].shape
-    tile = winograd_tile(oh, ow, c, o)
-    assert tile is not None  # accepted
-    m, together, _, nv = tile
-    panels = transformed_panels(_weight(conv, draft), m, nv)
-    scratch = places(m) * (blocks(c) + blocks(o)) * LANES * together * 4
-    literals = (h, w, c, oh, ow, o, conv.padding.top, conv.padding.left, *tile)
+    value = draft.value(conv.weight)
+    assert value is not None  # accepted
+    tiles = -(-oh // 2) * -(-ow // 2)
+    together = tiles_together(tiles, c)
+    mr, nv = product_tile(together, blocks(o))
+    weight = rounded(transformed_weight(np.asarray(value, np.float32)))
+    panels = bfloat16_panels(weight.reshape(o, PLACES, c, 1), nv)
+    literals = (h, w, c, oh, ow, o, conv.padding.top, conv.padding.left, together, mr, nv, 0, tiles)
+    scratch = tile_bytes(c, nv) * together
     _convolve("winograd_bf16", op, draft, x.place.stepping(x.image_bytes), panels, literals, scratch)
 
 

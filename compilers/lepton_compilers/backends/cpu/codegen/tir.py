@@ -64,7 +64,7 @@ STANDS_ON = {
     "avxvnni.h": {"finish.h", "avx2_lanes.h", "blocked.h"},
     "avx512f_winograd.h": {"avx512f.h"},
     "avx512bf16.h": {"avx512f.h"},
-    "avx512bf16_winograd.h": {"avx512f.h", "avx512f_winograd.h", "avx512bf16.h"},
+    "avx512bf16_winograd.h": {"avx512f.h", "avx512bf16.h"},
     "avx2_fma.h": {"blocked_f32.h", "winograd_f32.h"},
     "neon_f32.h": {"blocked_f32.h", "winograd_f32.h"},
     "rvv.h": {"finish.h", "blocked.h"},

@@ -11,8 +11,8 @@ from lepton_compilers.backends.cpu.plans.layout import LANES, blocks
 from lepton_compilers.backends.cpu.plans.plan import Place
 from lepton_compilers.backends.cpu.plans.signatures import Arguments
 from lepton_compilers.backends.cpu.splits.cuts import Buffers, Cut, Rule, elements
-from lepton_compilers.backends.cpu.tiles.avx512 import even
-from lepton_compilers.backends.cpu.weights.winograd import places
+from lepton_compilers.backends.cpu.tiles.bfloat16 import product_tile, tile_bytes, tiles_together
+from lepton_sdk.program.bfloat16_winograd import PLACES
 
 _MACS_A_NS = 200
 _TRANSFORMED_MACS_A_NS = 300
@@ -20,8 +20,8 @@ _WEIGHTS_A_NS = 20
 """Orders of magnitude, to tell work worth sharing from work that is not."""
 
 _TILE_RUNS = 4
-_LEAST_TILES = 8
-"""A run's: fewer leave registers idle."""
+_LEAST_TILES = 28
+"""A run's: weights are read for two tiles of registers at least."""
 
 
 def _panels(a: Arguments, buffers: Buffers, y_block: int, ns: float) -> Cut:
@@ -74,22 +74,30 @@ def _row(a: Arguments, buffers: Buffers) -> Cut:
 
 
 def _winograd(a: Arguments, buffers: Buffers) -> Cut:
-    """Runs of tiles, a scratch of its own for each."""
-    c, o, m, oh, ow, together = (a[name] for name in ("c", "o", "m", "oh", "ow", "together"))
-    tiles = -(-oh // m) * -(-ow // m)
-    parts = max(1, min(_TILE_RUNS, tiles // _LEAST_TILES))
-    most = min(together, -(-tiles // parts))
-    ranged = a.inserted("nv", begin=0, end=tiles)
-
-    def part(first: int, count: int) -> tuple[Place | int, ...]:
-        begin, end = (n * tiles // parts for n in (first, first + count))
-        mr = even(most, 14 if a["nv"] == 2 else 16)
-        return ranged.changed(together=most, mr=mr, begin=begin, end=end)
-
-    kernel = "winograd_range_add_bf16" if a.has("residual") else "winograd_range_bf16"
+    """Runs of tiles; of few tiles runs of panels, each of which transforms the inputs anew."""
+    c, o, nv, oh, ow = (a[name] for name in ("c", "o", "nv", "oh", "ow"))
+    tiles, panels = a["end"], -(-blocks(o) // nv)
     ns = oh * ow * c * o * 9 / _TRANSFORMED_MACS_A_NS
-    tile_bytes = places(m) * (blocks(c) + blocks(o)) * LANES * 4
-    return Cut(parts, ns, part, kernel, ("scratch", most * tile_bytes))
+    y_block = oh * ow * LANES
+    a_block = {"weight": PLACES * -(-c // 2) * LANES * 4, "bias": LANES * 4, "y": y_block * a["y_bytes"]}
+    if a.has("residual"):
+        a_block["residual"] = y_block * a["r_bytes"]
+
+    def of_panels(first: int, count: int) -> tuple[Place | int, ...]:
+        begin, end = (n * panels // runs * nv for n in (first, first + count))
+        begins = {name: begin * nbytes for name, nbytes in a_block.items()}
+        return a.changed(o=min(o, end * LANES) - begin * LANES, **begins)
+
+    def of_tiles(first: int, count: int) -> tuple[Place | int, ...]:
+        begin, end = (n * tiles // runs for n in (first, first + count))
+        return a.changed(together=together, mr=product_tile(together, nv)[0], begin=begin, end=end)
+
+    if tiles >= _TILE_RUNS * _LEAST_TILES:
+        runs = _TILE_RUNS
+        together = tiles_together(-(-tiles // runs), c)
+        return Cut(runs, ns, of_tiles, None, ("scratch", tile_bytes(c, nv) * together))
+    runs = min(_TILE_RUNS, panels)
+    return Cut(runs, ns, of_panels, None, ("scratch", tile_bytes(c, nv) * a["together"]))
 
 
 RULES: Mapping[str, Rule] = {
