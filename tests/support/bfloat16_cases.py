@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from lepton_sdk.program import Padding, Tensor
-from lepton_sdk.program.operations import Conv2d, window_shape
+from lepton_sdk.program.operations import Add, Conv2d, window_shape
 from lepton_sdk.program.tensors import constant
 from support.fused_cases import residual_cases, wide_convolution_cases, wide_group_cases
 from support.operation_cases import Draw, conv2d_cases, dense_cases, float_array, float_clamps, seeds
@@ -19,9 +19,9 @@ from support.vision_cases import transposed_cases
 
 @st.composite
 def transformed_cases(draw: Draw) -> Case:
-    """3 × 3 at stride 1 of so many channels that Winograd's tiles pay."""
-    rng, h, w = draw(seeds()), draw(st.integers(4, 14)), draw(st.integers(4, 14))
-    c, o = draw(st.sampled_from((64, 72))), draw(st.sampled_from((64, 80)))
+    """3 × 3 at stride 1 of so many channels that Winograd's tiles pay, on maps of some size; sums too."""
+    rng, h, w = draw(seeds()), draw(st.integers(7, 19)), draw(st.integers(7, 19))
+    c, o = draw(st.sampled_from((64, 72, 77))), draw(st.sampled_from((64, 70, 80)))
     padding = Padding(*(draw(st.integers(0, 1)) for _ in range(4)))
     y = (1, *window_shape((h, w), (3, 3), (1, 1), padding), o)
     tensors = [
@@ -30,8 +30,14 @@ def transformed_cases(draw: Draw) -> Case:
         constant("bias", float_array(rng, (o,))),
         Tensor("y", y, "float32"),
     ]
-    op = Conv2d("x", "weight", "bias", None, "y", (1, 1), padding, clamp=draw(float_clamps()))
-    return Case(program_of(tensors, [op]), (float_array(rng, (1, h, w, c)),))
+    inputs = [float_array(rng, (1, h, w, c))]
+    if draw(st.booleans()):
+        op = Conv2d("x", "weight", "bias", None, "y", (1, 1), padding, clamp=draw(float_clamps()))
+        return Case(program_of(tensors, [op]), tuple(inputs))
+    tensors += [Tensor("residual", y, "float32"), Tensor("sum", y, "float32")]
+    op = Conv2d("x", "weight", "bias", None, "y", (1, 1), padding)
+    add = Add("y", "residual", "sum", draw(float_clamps()))
+    return Case(program_of(tensors, [op, add]), (*inputs, float_array(rng, y)))
 
 
 @st.composite

@@ -104,7 +104,7 @@ def spelled_out(program: Program) -> Program:
 
 
 def _transformed(op: Conv2d, keeps: bool, tensors: dict[TensorId, Tensor]) -> list[Operation]:
-    """A convolution in Winograd's form, of an operand that is rounded: its tiles and weights are rounded too."""
+    """A convolution in Winograd's form, of a rounded operand: its tiles and weights are rounded too."""
     (n, height, width, o), c = tensors[op.y].shape, tensors[op.x].shape[3]
     value, p = tensors[op.weight].value, op.padding
     assert value is not None  # it multiplies

@@ -1,8 +1,8 @@
 """Which 3 × 3 convolutions multiply bfloat16 in Winograd's form, and what that rounds.
 
-Lavin and Gray, Fast Algorithms for Convolutional Neural Networks, 2015, section 4.1, F(2 × 2, 3 × 3): tiles of
-4 × 4 inputs are transformed, kernels as well; both are rounded to bfloat16 and multiplied at 16 places, where
-a direct sum has 36 products; sums and the way back are float32.
+Lavin and Gray, Fast Algorithms for Convolutional Neural Networks, 2015, section 4.1, F(2 × 2, 3 × 3): tiles
+of 4 × 4 inputs are transformed, kernels as well; both are rounded to bfloat16 and multiplied at 16 places,
+where a direct sum has 36 products; sums and the way back are float32.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ def transforms(op: Operation, t: Tensors) -> bool:
 def transformed_weight(weight: Array) -> Array:
     """Weights [O, 3, 3, C] as G·w·Gᵀ [O, 4, 4, C]: computed in float64, one rounding to float32."""
     by = _WEIGHT_TRANSFORM
-    return np.einsum("ai,oijc,bj->oabc", by, weight.astype(np.float64), by).astype(np.float32)
+    turned = np.einsum("ai,oijc,bj->oabc", by, weight.astype(np.float64), by)
+    return np.asarray(turned, np.float32)
 
 
 def transformed_input(x: Array, padding: Padding, height: int, width: int) -> Array:

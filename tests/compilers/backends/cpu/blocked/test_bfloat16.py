@@ -166,6 +166,13 @@ def test_maps_between_products_are_kept_as_bfloat16() -> None:
     assert found == ["pack_bf16", "pointwise_bf16", "conv3x3_bf16", "pointwise_bf16", "unpack_f32"]
 
 
+def test_many_channels_are_transformed_where_a_map_has_many_tiles() -> None:
+    for side, found in ((9, "winograd_bf16"), (7, "conv3x3_bf16")):
+        chain = Chain((1, side, side, 64))
+        chain.conv(chain.conv("x", "relu1", 64, 64, 3, side), "last", 64, 64, 3, side)
+        assert kernels(chain.program()) == ["pack_bf16", found, found, "unpack_f32"]
+
+
 def test_weights_take_half_the_bytes() -> None:
     chain = Chain((1, 9, 9, 64))
     chain.conv("x", "y", 64, 64)
