@@ -120,7 +120,8 @@ def compile_command(
     if dry_run and tune is not None:
         raise UsageError("--tune measures code, and --dry-run generates none", "leave one of them out")
     if output is not None and emit == "c-project":
-        from lepton_compilers.c_project.export import export, one_cpu, project_folder
+        from lepton_compilers.c_project.export import export, one_cpu
+        from lepton_compilers.c_project.folder import project_folder
 
         project_folder(output)
     elif output is not None:

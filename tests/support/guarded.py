@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from lepton_compilers.backends import cpu
-from lepton_compilers.c_project import ModelIdentity, compiler_flags, project_files, write_project
+from lepton_compilers.c_project import ModelIdentity, compiler_flags, project_files
+from lepton_compilers.c_project.folder import write_project
 from lepton_compilers.golden import Vector
 from lepton_sdk.program import Program
 

@@ -2,6 +2,7 @@
 
 export.py    from a model file to the project: `lepton compile --emit c-project`
 tables.py    the model's names, shapes, quantisation, weights and golden vectors as C
+folder.py    where it is written, whole or not at all
 templates/   files that only want a name filled in
 """
 
@@ -11,7 +12,6 @@ import importlib.resources
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from lepton_compilers.backends.cpu import CSources
 from lepton_compilers.c_project.tables import data_array, header, tables
@@ -19,7 +19,7 @@ from lepton_compilers.golden import Vector
 from lepton_sdk import __version__, runtime
 from lepton_sdk.program import Program
 from lepton_targets import Cpu
-from lepton_targets.errors import BadInputError, UsageError
+from lepton_targets.errors import UsageError
 
 ARRAY_LIMIT_BYTES = 1 << 20
 """Larger weights become a file to load: compilers take minutes over arrays of many megabytes."""
@@ -99,19 +99,6 @@ def project_files(
     if weights:
         content[data_file] = data_array(f"{name}_weights", weights).encode() if as_array else weights
     return content
-
-
-def write_project(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write the files under `folder`, made where it is missing. Raises BadInputError where that can't be."""
-    try:
-        for path, content in files.items():
-            target = folder / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(content)
-    except OSError as error:
-        raise BadInputError(
-            f"cannot write the C project to {folder}: {error.strerror or error}", "choose another folder"
-        ) from None
 
 
 def compiler_flags(cpu: Cpu) -> tuple[str, ...]:

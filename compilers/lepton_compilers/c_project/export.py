@@ -29,31 +29,6 @@ def one_cpu(rows: Sequence[Target]) -> Cpu:
     return rows[0]
 
 
-def project_folder(path: Path) -> Path:
-    """The folder to write into; an earlier C project there is written anew.
-
-    Raises UsageError where a file is in its place, or where it holds somebody else's files that the project's
-    would replace.
-    """
-    if path.exists() and not path.is_dir():
-        raise UsageError(f"{path} is a file; a C project is a folder", "choose another path")
-    taken = [name for name in ("CMakeLists.txt", "README.md", "example/main.c") if (path / name).exists()]
-    if taken and not _is_c_project(path):
-        raise UsageError(
-            f"{path} holds {', '.join(taken)}, which no C project of Lepton left there",
-            "choose a new folder, as a subfolder of yours:  add_subdirectory  builds it",
-        )
-    return path
-
-
-def _is_c_project(folder: Path) -> bool:
-    """Whether an earlier C project stands in `folder`: a line of its README.md, which all have, says so."""
-    try:
-        return "\nA network compiled by lepton-edge " in (folder / "README.md").read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        return False
-
-
 def export(
     model: Path,
     content: bytes,
@@ -73,7 +48,8 @@ def export(
     """Write the project; returns its files. request: for tiles. Others as for `lepton_compilers.compile`."""
     from lepton_compilers.backends.cpu import c_sources
     from lepton_compilers.backends.cpu.plans.tile_choice import by_table
-    from lepton_compilers.c_project import ModelIdentity, c_identifier, project_files, write_project
+    from lepton_compilers.c_project import ModelIdentity, c_identifier, project_files
+    from lepton_compilers.c_project.folder import write_project
     from lepton_compilers.compilation import GOLDEN_VECTORS, build_program, check_labels
     from lepton_compilers.golden import golden_vectors
     from lepton_compilers.pack import tensor_spec

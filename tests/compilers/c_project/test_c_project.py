@@ -18,8 +18,8 @@ from lepton_compilers.c_project import (
     c_identifier,
     compiler_flags,
     project_files,
-    write_project,
 )
+from lepton_compilers.c_project.folder import write_project
 from lepton_compilers.front import program_from
 from lepton_compilers.golden import golden_vectors
 from lepton_sdk.program import Program, reference
