@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -17,11 +18,13 @@ Progress = Callable[[int], None]
 class Comparison(Record):
     """How two models' first outputs agree.
 
-    agreement: share of examples with the same predicted class. bytes_equal_fraction, max_step_difference: of
-    the integers themselves; None where the outputs have different types or are real numbers (steps).
+    agreement: share of examples with the same predicted class. max_difference: of the real numbers that the
+    outputs mean; None where some are NaN or infinite. bytes_equal_fraction, max_step_difference: of the
+    numbers themselves; None where the outputs have different types or are real numbers (steps).
     """
 
     agreement: float
+    max_difference: float | None
     bytes_equal_fraction: float | None
     max_step_difference: int | None
 
@@ -72,13 +75,17 @@ def compare(
             f"{session.path} gives {session.outputs[0]}, {other.path} gives {other.outputs[0]}",
             "only models with outputs of one shape can be compared",
         )
-    agreement = float((predicted(scores(session, own)) == predicted(scores(other, others))).mean())
+    ours, others_real = scores(session, own), scores(other, others)
+    agreement = float((predicted(ours) == predicted(others_real)).mean())
+    largest = float(np.abs(ours - others_real).max(initial=0))
+    difference = largest if math.isfinite(largest) else None
     if mine.dtype != theirs.dtype:
-        return Comparison(agreement, None, None)
+        return Comparison(agreement, difference, None, None)
     if mine.dtype.kind == "f":
-        return Comparison(agreement, float((mine.view(np.uint32) == theirs.view(np.uint32)).mean()), None)
+        bits = f"u{mine.dtype.itemsize}"
+        return Comparison(agreement, difference, float((mine.view(bits) == theirs.view(bits)).mean()), None)
     steps = np.abs(mine.astype(np.int64) - theirs.astype(np.int64))
-    return Comparison(agreement, float((steps == 0).mean()), int(steps.max(initial=0)))
+    return Comparison(agreement, difference, float((steps == 0).mean()), int(steps.max(initial=0)))
 
 
 def _batch(session: Session) -> int:

@@ -133,6 +133,11 @@ def test_comparison_counts_bytes_steps_and_classes(session: Session) -> None:
     theirs = np.array([[0, 5], [5, 3], [2, 1], [2, 1]], np.int8)
     found = compare(session, {"y": mine}, session, {"y": theirs})
     assert (found.agreement, found.bytes_equal_fraction, found.max_step_difference) == (0.75, 0.625, 3)
+    assert found.max_difference == 1.5
+    half = {"y": mine.astype(np.float16)}
+    assert compare(session, half, session, half).bytes_equal_fraction == 1
+    nan = {"y": np.where(mine == 5, np.nan, mine).astype(np.float32)}
+    assert compare(session, nan, session, half).max_difference is None
     other = compare(session, {"y": mine}, session, {"y": theirs.astype(np.float32)})
     assert (other.bytes_equal_fraction, other.max_step_difference) == (None, None)
     with pytest.raises(BadInputError, match="outputs of one shape"):

@@ -7,14 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import typer
 
 from lepton_sdk.cli.output import print_json, print_table, progress_bar
 from lepton_targets.errors import BadInputError, UsageError, nearest
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from lepton_sdk.session import Session
 
 
@@ -62,6 +61,7 @@ def evaluate(
         raise BadInputError(
             f"{data} has no 'labels', so there is nothing to evaluate", "or compare with --against"
         )
+    their_examples = examples_for(other.inputs, _for_peer(session, other, arrays)) if other else {}
     with progress_bar("eval", n, as_json) as progress:
         outputs = run_examples(session, examples, progress)
     ranked = scores(session, outputs)
@@ -69,7 +69,6 @@ def evaluate(
     for name, metric in chosen.items():
         report[name] = None if labels is None else metric(ranked, labels)
     if other is not None:
-        their_examples = examples_for(other.inputs, _for_peer(session, other, arrays))
         with progress_bar("against", n, as_json) as progress:
             others = run_examples(other, their_examples, progress)
         report["against"] = {
@@ -87,7 +86,7 @@ def _print(report: Mapping[str, Any], names: Sequence[str]) -> None:
     from lepton_sdk.metrics import TABLES
 
     apart = {"against", *TABLES}
-    print_table(("figure", "value"), [(key, value) for key, value in report.items() if key not in apart])
+    print_table(("figure", "value"), _rows({k: v for k, v in report.items() if k not in apart}))
     if report.get("per_class"):
         rows = report["per_class"]
         columns = tuple(rows[0])
@@ -104,7 +103,12 @@ def _print(report: Mapping[str, Any], names: Sequence[str]) -> None:
     if "against" in report:
         others = dict(report["against"])
         title = f"\nagainst {others.pop('name')}"
-        print_table(("figure", "value"), list(others.items()), title=title)
+        print_table(("figure", "value"), _rows(others), title=title)
+
+
+def _rows(figures: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Those that there are: without labels there is no accuracy, between floats and integers no step."""
+    return [(name, value) for name, value in figures.items() if value is not None]
 
 
 def _named(number: int, names: Sequence[str]) -> str:
@@ -112,12 +116,25 @@ def _named(number: int, names: Sequence[str]) -> str:
 
 
 def _for_peer(session: Session, other: Session, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The arrays under the other model's names too: two compilers of one file may name inputs differently."""
+    """The arrays under the other model's names too: two compilers of one file may name inputs differently.
+
+    Integers that are the session's own mean what its input says they mean, so that another scale or a float
+    model gets the same real numbers.
+    """
+    from lepton_sdk.samples import FEATURES
+
     named = dict(arrays)
     for own, theirs in zip(session.inputs, other.inputs):
-        for suffix in ("", "_scale", "_zero_point"):
-            if own.name + suffix in arrays:
-                named[theirs.name + suffix] = arrays[own.name + suffix]
+        key = own.name if own.name in arrays else FEATURES
+        if key not in arrays:
+            continue
+        stated = {suffix: arrays.get(key + suffix) for suffix in ("_scale", "_zero_point")}
+        own_integers = arrays[key].dtype == own.dtype and arrays[key].dtype.kind in "iu"
+        if stated["_scale"] is None and own_integers and own.quantization is not None:
+            means = own.quantization
+            stated = {"_scale": np.array(means.scales), "_zero_point": np.array(means.zero_point)}
+        named[theirs.name] = arrays[key]
+        named |= {theirs.name + suffix: value for suffix, value in stated.items() if value is not None}
     return named
 
 

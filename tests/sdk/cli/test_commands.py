@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lepton_sdk.bundle import Bundle, generate_key
+from lepton_sdk.bundle import Bundle, Quantization, generate_key
 from lepton_targets import host, targets
 from support import bundles
 from support.in_process import Lepton
@@ -152,6 +152,7 @@ def test_eval_against_another_bundle(lepton: Lepton, path: Path, examples: Path,
         "name": "lepton",
         "accuracy": pytest.approx(0.9),
         "agreement": 1.0,
+        "max_difference": 0.0,
         "bytes_equal_fraction": 1.0,
         "max_step_difference": 0,
     }
@@ -159,6 +160,37 @@ def test_eval_against_another_bundle(lepton: Lepton, path: Path, examples: Path,
     assert "against lepton" in shown
     for wrong in ("leptn:x", "lepton:", str(other)):
         assert lepton("eval", path, "--data", examples, "--against", wrong).code == 2
+
+
+def test_eval_without_labels_shows_only_figures_that_there_are(
+    lepton: Lepton, path: Path, examples: Path, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "unlabelled.npz", features=np.load(examples)["features"])
+    words = ("eval", path, "--data", tmp_path / "unlabelled.npz", "--against", f"lepton:{path}")
+    shown = lepton(*words).out
+    assert "agreement" in shown
+    assert "accuracy" not in shown
+    assert "None" not in shown
+    found = lepton(*words, "--json").json
+    assert found["accuracy"] is found["against"]["accuracy"] is None
+
+
+def test_integers_mean_the_same_real_numbers_to_the_model_compared_with(
+    lepton: Lepton, path: Path, tmp_path: Path
+) -> None:
+    """The other bundle takes x in steps half as large."""
+    finer = Quantization((0.25,), -3)
+    functions = dict(bundles.manifest().functions)
+    (x,) = functions["infer"].inputs
+    functions["infer"] = functions["infer"].replace(inputs=(x.replace(quantization=finer),))
+    other = bundles.write(tmp_path / "finer.lep", manifest_changes={"functions": functions})
+    features = np.arange(-33, -3, dtype=np.int8).reshape(3, 10)
+    np.savez(tmp_path / "x.npz", x=features)
+    found = lepton("eval", path, "--data", tmp_path / "x.npz", "--against", f"lepton:{other}", "--json").json
+    theirs = bundles.TABLE[(features.astype(int) + 3) * 2 - 3 + 128]
+    steps = np.abs(theirs.astype(int) - bundles.TABLE[features.astype(int) + 128])
+    assert found["against"]["max_step_difference"] == steps.max()
+    assert found["against"]["max_difference"] == steps.max() * 0.5
 
 
 def test_bench_has_the_contracts_keys(lepton: Lepton, path: Path) -> None:
