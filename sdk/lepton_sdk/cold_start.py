@@ -19,7 +19,7 @@ def _resident_mb() -> float:
     return 0.0
 
 
-def measure(path: str, engine: str, trust: list[str]) -> dict[str, Any]:
+def measure(path: str, engine: str, target: str, trust: list[str]) -> dict[str, Any]:
     """Milliseconds and megabytes for numpy, then to the first result; then microseconds a call costs."""
     begin = time.perf_counter()
     rss_begin = _resident_mb()
@@ -30,7 +30,7 @@ def measure(path: str, engine: str, trust: list[str]) -> dict[str, Any]:
 
     from lepton_sdk.session import Session
 
-    session = Session(path, engine=engine, trust=trust or None)
+    session = Session(path, engine=engine, trust=trust or None, target=target or None)
     inputs = {spec.name: np.zeros(spec.shape, spec.dtype) for spec in session.inputs}
     session.run(inputs)
     first = time.perf_counter()
@@ -50,7 +50,8 @@ def measure(path: str, engine: str, trust: list[str]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    figures = measure(sys.argv[1], sys.argv[2], sys.argv[3:])
+    path, engine, target, *keys = sys.argv[1:]
+    figures = measure(path, engine, target, keys)
     import json
 
     sys.stdout.write(json.dumps(figures) + "\n")

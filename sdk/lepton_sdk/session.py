@@ -39,9 +39,11 @@ class Session:
 
     source: a bundle, its path, or a .tflite's path with engine "litert". trust: a public-key PEM file or
     several; where given, a signature by one of them is required before any code is loaded; None runs unsigned
-    files too. threads: at most so many run one inference, the caller's included. `close`, or leaving a `with`
+    files too. threads: at most so many run one inference, the caller's included. target: whose code of those
+    that the bundle holds, the best for this CPU without it. `close`, or leaving a `with`
     block, gives up code, memory, threads and the mapped file.
-    Raises BundleFormatError, SignatureError, UnavailableError (nothing for this CPU), MissingExtraError.
+    Raises BundleFormatError, SignatureError, UnavailableError (nothing for this CPU), MissingExtraError,
+    UsageError (no such target).
     """
 
     __slots__ = (
@@ -63,6 +65,7 @@ class Session:
         engine: str = "native",
         threads: int = 1,
         trust: Path | str | Sequence[Path | str] | None = None,
+        target: str | None = None,
     ) -> None:
         self.bundle: Bundle | None = None
         self.key_id: str | None = None
@@ -70,12 +73,12 @@ class Session:
         if engine in OPEN_PLAIN_FILES:
             if trust is not None:
                 raise SignatureError(f"{self.path} is opened by '{engine}', whose files carry no signature")
-            self._engine: Engine = open_engine(engine, source, threads)
+            self._engine: Engine = open_engine(engine, source, threads, target)
         else:
             self.bundle = source if isinstance(source, Bundle) else Bundle.open(source)
             if trust is not None:
                 self.key_id = self.bundle.verify_signature(trust)
-            self._engine = open_engine(engine, self.bundle, threads)
+            self._engine = open_engine(engine, self.bundle, threads, target)
         self._staged: dict[str, StagedCall] = {}
         self._bound: BoundCall | None = None
         self._turn = Lock()

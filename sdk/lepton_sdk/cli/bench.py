@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lepton_sdk.cli.options import TARGET
 from lepton_sdk.cli.output import print_json, print_table
 from lepton_targets.errors import MissingExtraError, UnavailableError
 
@@ -33,6 +34,7 @@ def bench(
         bool, typer.Option("--cold", help="Measure the first inference of fresh processes too.")
     ] = False,
     engine: Annotated[str, typer.Option(help="native, reference or litert.")] = "native",
+    target: Annotated[str | None, TARGET] = None,
     function: Annotated[str, typer.Option(help="Function of the bundle to measure.")] = "infer",
     seconds: Annotated[float, typer.Option(min=0.01, help="How long to measure.")] = 3.0,
     key: Annotated[list[Path] | None, typer.Option(help="Trusted public key; requires a signature.")] = None,
@@ -43,7 +45,7 @@ def bench(
     from lepton_sdk.peers import open_peer
     from lepton_sdk.session import Session
 
-    session = Session(bundle, engine=engine, threads=threads, trust=key)
+    session = Session(bundle, engine=engine, threads=threads, trust=key, target=target)
     inputs = example_inputs(session, function)
     calls: list[Callable[[], object]] = [bound_call(session, function, inputs)]
     if against is not None:
@@ -66,7 +68,7 @@ def bench(
         "ratio_median": None,
         "ratio_min": None,
         "peak_fraction": None,
-        "cold": _cold(bundle, engine, key or []) if cold else None,
+        "cold": _cold(bundle, engine, target, key or []) if cold else None,
     }
     if peak is not None:
         report["peak_fraction"] = peak.fraction(own.median, other.pop().min)
@@ -124,13 +126,13 @@ def _peak(session: Session, function: str) -> _Peak | None:
     return None
 
 
-def _cold(bundle: Path, engine: str, keys: list[Path]) -> dict[str, float]:
+def _cold(bundle: Path, engine: str, target: str | None, keys: list[Path]) -> dict[str, float]:
     """Medians over fresh processes; one before them writes the interpreter's bytecode, as installing does."""
     from statistics import median
 
     from lepton_sdk import cold_start
 
-    command = [sys.executable, "-P", cold_start.__file__, str(bundle), engine, *map(str, keys)]
+    command = [sys.executable, "-P", cold_start.__file__, str(bundle), engine, target or "", *map(str, keys)]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     figures = []
     for _ in range(_COLD_STARTS + 1):

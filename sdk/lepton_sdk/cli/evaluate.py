@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
+from lepton_sdk.cli.options import TARGET
 from lepton_sdk.cli.output import print_json, print_table, progress_bar
 from lepton_targets.errors import BadInputError, UsageError, nearest
 
@@ -36,6 +37,7 @@ def evaluate(
         typer.Option(help="litert:FILE.tflite or lepton:FILE.lep: compare every output with it."),
     ] = None,
     engine: Annotated[str, typer.Option(help="native, reference or litert.")] = "native",
+    target: Annotated[str | None, TARGET] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads of one inference.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -46,7 +48,7 @@ def evaluate(
     from lepton_sdk.session import Session
 
     chosen = choose(metrics)
-    session = Session(bundle, engine=engine, threads=threads)
+    session = Session(bundle, engine=engine, threads=threads, target=target)
     arrays = read_arrays(data)
     peer, other = "", None
     if against is not None:

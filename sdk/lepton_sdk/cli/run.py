@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
+from lepton_sdk.cli.options import TARGET
 from lepton_sdk.cli.output import counted, print_json, print_table, progress_bar, work_is_done
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def run(
         typer.Option(help="NPZ for every layer's result of the first batch, by the engine 'reference'."),
     ] = None,
     engine: Annotated[str, typer.Option(help="native, reference or litert.")] = "native",
+    target: Annotated[str | None, TARGET] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads of one inference.")] = 1,
     key: Annotated[list[Path] | None, typer.Option(help="Trusted public key; requires a signature.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -38,7 +40,7 @@ def run(
         check_output(output, bundle, source, *(key or ()))
     if trace is not None:
         check_output(trace, bundle, source, output, *(key or ()))
-    session = Session(bundle, engine=engine, threads=threads, trust=key)
+    session = Session(bundle, engine=engine, threads=threads, trust=key, target=target)
     examples = examples_for(session.inputs, read_arrays(source))
     n = len(next(iter(examples.values())))
     traced: dict[str, np.ndarray] = {}

@@ -7,7 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
+from lepton_sdk.cli.options import TARGET
 from lepton_sdk.cli.output import print_json
+from lepton_targets.errors import UsageError
 
 
 def verify(
@@ -17,18 +19,21 @@ def verify(
     ] = None,
     self_test: Annotated[bool, typer.Option("--self-test", help="Run the golden vectors here.")] = False,
     engine: Annotated[str, typer.Option(help="Engine of the self-test: native or reference.")] = "native",
+    target: Annotated[str | None, TARGET] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Check every hash; with --key the signature; with --self-test the results on this machine."""
     from lepton_sdk.bundle.reader import Bundle
 
+    if target is not None and not self_test:
+        raise UsageError("--target says whose code the self-test runs", "add  --self-test")
     opened = Bundle.open(bundle)
     key_id = opened.verify_signature(key) if key else None
     tested: dict[str, Any] | None = None
     if self_test:
         from lepton_sdk.session import Session
 
-        session = Session(opened, engine=engine)
+        session = Session(opened, engine=engine, target=target)
         tested = {"engine": engine, "target": session.target, **session.self_test().as_dict()}
     signed_by = [signature.key_id for signature in opened.signatures]
     if as_json:

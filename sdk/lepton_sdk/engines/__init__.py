@@ -70,15 +70,24 @@ class Engine(Protocol):
         """Give every variable its first value again."""
 
 
-def open_engine(name: str, source: Bundle | str | Path, threads: int = 1) -> Engine:
+def open_engine(
+    name: str, source: Bundle | str | Path, threads: int = 1, target: str | None = None
+) -> Engine:
     """Open `source` (a checked bundle, or a path for OPEN_PLAIN_FILES) with the engine of that name.
 
-    Raises UsageError for an unknown name or a thread count below 1, else what the engine raises.
+    target: whose code `native` is to run. Raises UsageError for an unknown name, a thread count below 1 or a
+    target where there is no choice, else what the engine raises.
     """
     if threads < 1:
         raise UsageError(f"threads is {threads}; at least 1 is needed")
+    if target is not None and name in engine_names() and name != "native":
+        raise UsageError(
+            f"the engine '{name}' runs no target's code, so '{target}' can't be chosen",
+            "leave --target out, or take the engine 'native'",
+        )
     if name in _MODULES:
-        engine: Engine = importlib.import_module(f"lepton_sdk.engines.{_MODULES[name]}").open(source, threads)
+        module = importlib.import_module(f"lepton_sdk.engines.{_MODULES[name]}")
+        engine: Engine = module.open(source, threads, *(() if target is None else (target,)))
         return engine
     from importlib.metadata import entry_points
 

@@ -12,7 +12,7 @@ from lepton_sdk.bundle.manifest import Artifact, FunctionInterface
 from lepton_sdk.bundle.reader import Bundle
 from lepton_sdk.engines import library
 from lepton_sdk.engines.memory import aligned_bytes
-from lepton_sdk.engines.selection import best_artifact
+from lepton_sdk.engines.selection import artifact_for, best_artifact
 from lepton_targets.errors import (
     BundleFormatError,
     CheckFailedError,
@@ -28,13 +28,15 @@ if TYPE_CHECKING:
     from lepton_sdk.engines.pool import Pool
 
 
-def open(source: Bundle | str | Path, threads: int = 1) -> NativeEngine:
-    """The engine for the best artifact that this CPU runs. Raises UnavailableError where there is none.
+def open(source: Bundle | str | Path, threads: int = 1, target: str | None = None) -> NativeEngine:
+    """The engine for the artifact of `target`, else for the best one that this CPU runs.
 
+    Raises UnavailableError where there is none, UsageError for a target that the bundle lacks.
     threads: at most so many run one inference, the caller's included; the bytes are the same with any number.
     """
     bundle = source if isinstance(source, Bundle) else Bundle.open(source)
-    return NativeEngine(bundle, best_artifact(bundle), threads)
+    artifact = best_artifact(bundle) if target is None else artifact_for(bundle, target)
+    return NativeEngine(bundle, artifact, threads)
 
 
 class NativeEngine:

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from lepton_sdk.bundle import Bundle, Quantization, generate_key
-from lepton_targets import host, targets
+from lepton_targets import CPUS, host, targets
+from lepton_targets.host import runs_here
 from support import bundles
 from support.in_process import Lepton
 
@@ -212,6 +213,35 @@ def test_bench_has_the_contracts_keys(lepton: Lepton, path: Path) -> None:
     shown = lepton("bench", path, "--seconds", "0.02", "--cold").out
     assert "a call beyond the model's own code: run " in shown
     assert ", run_into " in shown
+
+
+def test_commands_run_the_code_of_the_target_that_is_named(
+    lepton: Lepton, examples: Path, tmp_path: Path
+) -> None:
+    plain = next(cpu.name for cpu in CPUS if runs_here(cpu))
+    names = tuple(dict.fromkeys((host().name, plain, "cuda")))
+    several = bundles.write(tmp_path / "several.lep", targets=names)
+    commands: tuple[tuple[object, ...], ...] = (
+        ("bench", several, "--seconds", "0.02"),
+        ("run", several, "--input", examples),
+        ("eval", several, "--data", examples),
+        ("verify", several, "--self-test"),
+    )
+    for command in commands:
+        for target in (plain, "host"):
+            found = lepton(*command, "--target", target, "--json").json
+            assert found.get("target", found.get("self_test", {}).get("target")) == (
+                host().name if target == "host" else plain
+            )
+        assert "does not run the code for cuda" in lepton(*command, "--target", "cuda").err
+        missing = lepton(*command, "--target", "opencl")
+        assert missing.code == 2
+        assert f"it has: {', '.join(names)}" in missing.err
+        assert "this CPU is a" in missing.err
+    reference = lepton("run", several, "--input", examples, "--engine", "reference", "--target", plain)
+    assert reference.code == 2
+    assert "can't be chosen" in reference.err
+    assert lepton("verify", several, "--target", plain).code == 2
 
 
 def test_bench_refuses_what_it_does_not_know(lepton: Lepton, path: Path) -> None:

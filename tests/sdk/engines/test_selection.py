@@ -9,8 +9,8 @@ import pytest
 
 from lepton_sdk.bundle import Bundle
 from lepton_sdk.engines import selection
-from lepton_sdk.engines.selection import best_artifact
-from lepton_targets.errors import UnavailableError
+from lepton_sdk.engines.selection import artifact_for, best_artifact
+from lepton_targets.errors import UnavailableError, UsageError
 from lepton_targets.host import runs_here
 from support import bundles
 
@@ -54,3 +54,21 @@ def test_best_of_what_is_there(machine, tmp_path: Path, name, features, chosen) 
             best_artifact(bundle)
     else:
         assert best_artifact(bundle).target == chosen
+
+
+def test_a_target_that_is_named_is_what_runs(machine, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    targets = ("x86-64", "x86-64-avx2", "x86-64-avx512vnni", "cortex-a53")
+    bundle = Bundle.open(bundles.write(tmp_path / "a.lep", targets=targets))
+    machine("x86_64", {"avx2", "fma", "bmi2"})
+    assert artifact_for(bundle, "x86-64").target == "x86-64"
+    assert artifact_for(bundle, "x86-64-avx2").target == "x86-64-avx2"
+    for name, error, said in (
+        ("x86-64-avx512vnni", UnavailableError, "does not run the code for x86-64-avx512vnni"),
+        ("cortex-a53", UnavailableError, "does not run the code for cortex-a53"),
+        ("x86-64-avx3", UsageError, "no code for 'x86-64-avx3'; did you mean x86-64-avx2"),
+        ("riscv64", UsageError, "no code for 'riscv64'"),
+    ):
+        with pytest.raises(error, match=said) as found:
+            artifact_for(bundle, name)
+        assert f"it has: {', '.join(targets)}" in str(found.value)
+        assert "this CPU is a x86_64 that runs x86-64, x86-64-avx2" in str(found.value)
