@@ -118,7 +118,7 @@ def _bordered(op: Conv2d | DepthwiseConv2d, draft: Draft) -> tuple[Blocked, int,
         return x, h, w
     rows, columns = h + p.top + p.bottom, w + p.left + p.right
     grown = Blocked(Place(""), images, rows * columns, channels)
-    grown = grown.at(draft.scratch(grown.nbytes))
+    grown = draft.map_of(grown)
     border = (h, w, p.top, p.bottom, p.left, p.right, draft.tensors[op.x].zero_point + 128)
     draft.call(
         "pad_map_u8",

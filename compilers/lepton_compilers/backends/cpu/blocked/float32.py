@@ -158,7 +158,7 @@ def _bordered(op: Conv2d, draft: Draft) -> tuple[Blocked, int, int]:
         return x, h, w
     rows, columns = h + p.top + p.bottom, w + p.left + p.right
     grown = Blocked(Place(""), images, rows * columns, channels, x.element_bytes)
-    grown = grown.at(draft.scratch(grown.nbytes))
+    grown = draft.map_of(grown)
     border = (h, w * LANES, p.top, p.bottom, p.left * LANES, p.right * LANES)
     draft.call("pad_f32", x.place, grown.place, images * blocks(channels), *border)
     return grown, rows, columns

@@ -65,7 +65,7 @@ class BlockedKernels(BlockedTiles):
             return x, h, w
         rows, columns = h + p.top + p.bottom, w + p.left + p.right
         grown = Blocked(Place(""), images, rows * columns, channels, self.elements.element_bytes)
-        grown = grown.at(draft.scratch(grown.nbytes))
+        grown = draft.map_of(grown)
         border = (h, w, p.top, p.bottom, p.left, p.right, self.zero(draft.tensors[op.x].zero_point))
         source, target = x.place.stepping(x.image_bytes), grown.place.stepping(grown.image_bytes)
         draft.call("pad_map", source, target, blocks(channels), *border, times=images)
@@ -129,7 +129,7 @@ class BlockedKernels(BlockedTiles):
         _, kh, kw, _ = draft.tensors[conv.weight].shape
         wide = (p.left + w + p.right) * c
         image = (h + p.top + p.bottom) * wide * self.elements.element_bytes
-        rows = draft.scratch(image * images)
+        rows = draft.scratch(image * images, self.elements.element_bytes)
         border = (h, w * c, p.top, p.bottom, p.left * c, p.right * c, self.zero(zero), self.offset(zero))
         source = draft.read(conv.x).stepping(h * w * c)
         draft.call("pad_rows", source, rows.stepping(image), *border, times=images)
@@ -138,7 +138,7 @@ class BlockedKernels(BlockedTiles):
         each = -(-kh * run // LANES) * LANES
         if -(-kh * run // self.unit) < kh * -(-run // self.unit):
             size = each * self.elements.element_bytes
-            windows = draft.scratch((oh * ow * images + 1) * size)
+            windows = draft.scratch((oh * ow * images + 1) * size, self.elements.element_bytes)
             gathered = windows.stepping(oh * ow * size)
             draft.call(
                 "gather_windows", rows.stepping(image), gathered, oh, ow, kh, run, *steps, each, times=images

@@ -128,9 +128,14 @@ class Draft:
         offset = self._weights.add(value)
         return self._placed(Buffer(f"weights at {offset}", value.nbytes, Space.WEIGHTS, offset=offset))
 
-    def scratch(self, nbytes: int) -> Place:
-        """Bytes that live only between the calls that name them."""
-        return self._placed(Buffer(f"scratch {len(self._buffers)}", nbytes, Space.ARENA))
+    def scratch(self, nbytes: int, element_bytes: int = 0) -> Place:
+        """Bytes that live only between the calls that name them; element_bytes: of a map's values."""
+        name = f"scratch {len(self._buffers)}"
+        return self._placed(Buffer(name, nbytes, Space.ARENA, element_bytes=element_bytes))
+
+    def map_of(self, form: Blocked) -> Blocked:
+        """A blocked map in a buffer of its own; `form` stands at no place yet."""
+        return form.at(self.scratch(form.nbytes, form.element_bytes))
 
     def read(self, name: TensorId) -> Place:
         """The tensor's dense C-order bytes."""
@@ -156,7 +161,8 @@ class Draft:
             self.call("widen_bf16", self._bfloat16[name].place, blocked.place, form.nbytes // 4)
             return blocked
         source = self.read(name)
-        blocked = form.at(self.in_whole(name) or self.scratch(form.nbytes))
+        whole = self.in_whole(name)
+        blocked = self.map_of(form) if whole is None else form.at(whole)
         for image in range(form.images):
             self.call(
                 elements.pack,
@@ -177,7 +183,7 @@ class Draft:
             if wide is not None:
                 self.narrow(name)
             else:
-                source, narrow = self.read(name), form.at(self.scratch(form.nbytes))
+                source, narrow = self.read(name), self.map_of(form)
                 for image in range(form.images):
                     self.call(
                         BFLOATS.pack,
@@ -192,8 +198,7 @@ class Draft:
     def write_bfloat16(self, name: TensorId, over: Blocked | None = None) -> Blocked:
         """Where to put a float32 map as bfloat16; `over`: a form it may overwrite."""
         form = blocked_form(self.tensors[name], BFLOATS)
-        place = over.place if over is not None else self.scratch(form.nbytes)
-        self._bfloat16[name] = form.at(place)
+        self._bfloat16[name] = self.map_of(form) if over is None else form.at(over.place)
         return self._bfloat16[name]
 
     def narrow(self, name: TensorId) -> None:
@@ -230,8 +235,8 @@ class Draft:
         place = self.in_whole(name)
         # Kernels may read a little around their operands: only a copy writes into the buffer that it reads.
         if place is None or (self._reads_buffer(place.buffer) and not isinstance(self._operation, Concat)):
-            place = over.place if over is not None else self.scratch(form.nbytes)
-        self._blocked[name] = form.at(place)
+            place = None if over is None else over.place
+        self._blocked[name] = self.map_of(form) if place is None else form.at(place)
         return self._blocked[name]
 
     def is_blocked(self, name: TensorId) -> bool:

@@ -29,7 +29,7 @@ class Space(enum.StrEnum):
 class Buffer:
     """A run of bytes. index: which input or output; offset: its place inside the weights or variables.
 
-    element_bytes: of the values of blocked maps that lie in it one behind another; 0 where one map fills it.
+    element_bytes: of each value of a map that is written there, or of several; 0 of what is no map.
     """
 
     name: str

@@ -1,7 +1,7 @@
 """Cuts of the kernels of blocked.h: int8 maps in blocks of 16 channels, for AVX2 and NEON.
 
 An instruction set chooses how wide the elements of a map and its weights are; the cuts learn it from the
-buffers, and leave whole what does not fill its buffer.
+buffers.
 """
 
 from __future__ import annotations
@@ -21,14 +21,11 @@ _PADDED_A_NS = 20
 Number = Callable[[Arguments], int]
 
 
-def _itemsize(a: Arguments, buffers: Buffers, pointer: str, elements: int) -> int:
-    """Bytes of each of the elements that fill a pointer's buffer or a part of it; 0 where unknown."""
-    place = a.place(pointer)
-    buffer = buffers[place.buffer]
-    if buffer.element_bytes:
-        return buffer.element_bytes
-    size, rest = divmod(buffer.nbytes, elements)
-    return size if rest == 0 and place.offset == 0 and size in (1, 2) else 0
+def _itemsize(a: Arguments, buffers: Buffers) -> int:
+    """Bytes of each value of the map that a call writes."""
+    buffer = buffers[a.place("y_").buffer]
+    assert buffer.element_bytes, f"'{buffer.name}' holds a map and does not say how wide its values are"
+    return buffer.element_bytes
 
 
 def _as_y(a: Arguments, nbytes: int) -> dict[str, int]:
@@ -58,10 +55,8 @@ def products(taps: Number, rows: Callable[[Arguments, int, float], Cut | None]) 
 
     def rule(a: Arguments, buffers: Buffers) -> Cut | None:
         outputs = a["oh"] * a["ow"] * LANES
-        itemsize = _itemsize(a, buffers, "y_", outputs * blocks(a["o"]))
+        itemsize = _itemsize(a, buffers)
         ns = outputs / LANES * a["o"] * a["c"] * taps(a) / _MACS_A_NS
-        if not itemsize:
-            return None
         return _panels(a, buffers, itemsize, ns) if blocks(a["o"]) > 1 else rows(a, itemsize, ns)
 
     return rule
@@ -97,11 +92,9 @@ def _rows_with_borders(a: Arguments, itemsize: int, ns: float) -> Cut | None:
 def channels(taps: Number, constants: Mapping[str, int] | None = None) -> Rule:
     """Blocks of channels that never meet. constants: bytes of a block of each."""
 
-    def rule(a: Arguments, buffers: Buffers) -> Cut | None:
+    def rule(a: Arguments, buffers: Buffers) -> Cut:
         c, x, y = a["c"], a["h"] * a["w"] * LANES, a["oh"] * a["ow"] * LANES
-        itemsize = _itemsize(a, buffers, "y_", y * blocks(c))
-        if not itemsize:
-            return None
+        itemsize = _itemsize(a, buffers)
         a_block = {"x_": x * itemsize, "y_": y * itemsize, **(constants or {})}
         if constants:
             a_block["w_"] = buffers[a.place("w_").buffer].nbytes // blocks(c)
@@ -115,32 +108,26 @@ def channels(taps: Number, constants: Mapping[str, int] | None = None) -> Rule:
     return rule
 
 
-def _padded_maps(a: Arguments, buffers: Buffers) -> Cut | None:
+def _padded_maps(a: Arguments, buffers: Buffers) -> Cut:
     """Blocks, each with its border."""
     x, wide = a["h"] * a["w"] * LANES, a["left"] + a["w"] + a["right"]
     y = (a["top"] + a["h"] + a["bottom"]) * wide * LANES
-    itemsize = _itemsize(a, buffers, "y_", y * a["blocks"])
-    if not itemsize:
-        return None
+    itemsize = _itemsize(a, buffers)
     steps = {"x_": x * itemsize, "y_": y * itemsize}
     return along("blocks", lambda a: steps, lambda a: a["blocks"] * y / _PADDED_A_NS)(a, buffers)
 
 
-def _padded_rows(a: Arguments, buffers: Buffers) -> Cut | None:
+def _padded_rows(a: Arguments, buffers: Buffers) -> Cut:
     """Rows of a map of few channels."""
-    wide, h = a["left"] + a["row"] + a["right"], a["top"] + a["h"] + a["bottom"]
-    itemsize = _itemsize(a, buffers, "y_", wide * h)
-    return padded_rows(a, (1, itemsize), _PADDED_A_NS) if itemsize else None
+    return padded_rows(a, (1, _itemsize(a, buffers)), _PADDED_A_NS)
 
 
 def runs(*pointers: str) -> Rule:
     """Elements that all fare alike; pointers: those that step."""
 
-    def rule(a: Arguments, buffers: Buffers) -> Cut | None:
+    def rule(a: Arguments, buffers: Buffers) -> Cut:
         n, unit = a["n"], 64
-        itemsize = _itemsize(a, buffers, "y_", n)
-        if not itemsize:
-            return None
+        itemsize = _itemsize(a, buffers)
 
         def part(first: int, count: int) -> tuple[Place | int, ...]:
             begins = dict.fromkeys(pointers, first * unit * itemsize)
@@ -155,11 +142,9 @@ def _kernel(a: Arguments) -> int:
     return a["kh"] * a["kw"]
 
 
-def _rows_of_tiles(a: Arguments, buffers: Buffers) -> Cut | None:
+def _rows_of_tiles(a: Arguments, buffers: Buffers) -> Cut:
     """Of winograd_map: tiles of 2 × 2 outputs, 4 × 4 inputs."""
-    itemsize = _itemsize(a, buffers, "y_", a["oh"] * a["ow"] * LANES * blocks(a["o"]))
-    if not itemsize:
-        return None
+    itemsize = _itemsize(a, buffers)
     ns = a["oh"] * a["ow"] * a["o"] * a["c"] * 4 / _MACS_A_NS
     row, y_row = a["w"] * LANES * itemsize, a["ow"] * LANES * itemsize
     return window_rows(a, 1, 3, row, y_row, ns, ("x", "y_"), "top", together=2)

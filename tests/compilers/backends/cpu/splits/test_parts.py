@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from lepton_compilers.backends import cpu
-from lepton_compilers.backends.cpu.plans.plan import Call
+from lepton_compilers.backends.cpu.plans.plan import Call, Place
 from lepton_compilers.backends.cpu.splits import parts
 from lepton_compilers.compilation import compile
 from lepton_compilers.front import program_from
@@ -192,6 +192,19 @@ def test_panels_are_one_call_with_steps_and_rows_know_their_borders() -> None:
     top, middle, bottom = parts_of(conv(32, 16), "riscv64")
     assert (top.times, bottom.times) == (1, 1)
     assert middle.times == parts.MOST_PARTS - 2
+
+
+@pytest.mark.parametrize(
+    ("target", "element_bytes"), [("x86-64", 2), ("x86-64-avx2", 2), ("x86-64-avxvnni", 1), ("cortex-a53", 1)]
+)
+def test_a_cut_learns_from_the_buffer_how_wide_the_values_are(target: str, element_bytes: int) -> None:
+    plan = cpu.plan(conv(32, 16).program, get_target(target))
+    _, call, _ = plan.calls
+    _, middle, _ = call.parts
+    y = middle.arguments[4]
+    assert isinstance(y, Place)
+    assert plan.buffers[y.buffer].element_bytes == element_bytes
+    assert y.step == 4 * 32 * 16 * element_bytes
 
 
 def float_conv(side: int, inner: int, out: int, kernel: int, groups: int = 1) -> Case:
