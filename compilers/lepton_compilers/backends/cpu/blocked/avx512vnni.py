@@ -188,7 +188,7 @@ def emit_few_channels(op: Conv2d | ConvAdd, draft: Draft) -> None:
     weight, p = _weight(conv, draft), conv.padding
     kh, kw = weight.shape[1:3]
     wide = (p.left + w + p.right) * c
-    rows = draft.scratch((h + p.top + p.bottom) * wide * images)
+    rows = draft.scratch((h + p.top + p.bottom) * wide * images, 1)
     image = (h + p.top + p.bottom) * wide
     source = draft.read(conv.x)
     border = (h, w * c, p.top, p.bottom, p.left * c, p.right * c, draft.tensors[conv.x].zero_point + 128)

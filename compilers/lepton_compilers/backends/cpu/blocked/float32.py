@@ -11,7 +11,19 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from lepton_compilers.backends.answers import Answer, No, when
+from lepton_compilers.backends.cpu.blocked.float32_forms import (
+    adding,
+    constant_products,
+    depthwise,
+    depthwise3x3,
+    equal_maps,
+    few_channels,
+    float_maps,
+    grouped_pointwise,
+    pointwise,
+    three_by_three,
+    winograd,
+)
 from lepton_compilers.backends.cpu.blocked.joined_maps import JOINED
 from lepton_compilers.backends.cpu.lowering.draft import Draft
 from lepton_compilers.backends.cpu.lowering.rows import Lowering, Rows
@@ -21,16 +33,13 @@ from lepton_compilers.backends.cpu.portable import elementwise, layers
 from lepton_compilers.backends.cpu.portable.layers import (
     Products,
     float_bounds,
-    float_products,
     pool_window,
-    typed,
 )
 from lepton_compilers.backends.cpu.rewrites.fused import ConvAdd
-from lepton_compilers.backends.cpu.tiles.avx512 import group_inputs, winograd_tile
+from lepton_compilers.backends.cpu.tiles.avx512 import group_inputs
 from lepton_compilers.backends.cpu.tiles.float32 import BY_HEADER, FloatTiles
 from lepton_compilers.backends.cpu.weights.packing import Array, float_panels, padded
 from lepton_compilers.backends.cpu.weights.winograd import places, transformed_panels
-from lepton_sdk.program import Tensors
 from lepton_sdk.program.operations import (
     Add,
     AveragePool2d,
@@ -44,91 +53,8 @@ from lepton_sdk.program.operations import (
     Relu,
 )
 
-FEW_CHANNELS = 4
-"""Up to here a kernel row of neighbouring pixels fills a loop better than blocks of 16 channels."""
-
 FloatArray = npt.NDArray[np.float32]
 Convolution = Conv2d | ConvAdd
-
-
-# What is accepted
-
-
-def _constants(op: Products, t: Tensors) -> Answer:
-    answer = float_products(op, t)
-    if isinstance(answer, No):
-        return answer
-    held = t[op.weight].value is not None and (op.bias is None or t[op.bias].value is not None)
-    return when(held, "weights that are computed")
-
-
-def _few_channels(op: Conv2d, t: Tensors) -> Answer:
-    few = t[op.x].shape[3] <= FEW_CHANNELS and op.dilation[1] == 1
-    return _constants(op, t) if few else No(f"more than {FEW_CHANNELS} input channels")
-
-
-def _pointwise(op: Conv2d, t: Tensors) -> Answer:
-    plain = t[op.weight].shape[1:3] == op.stride == (1, 1) and not op.padding
-    return _constants(op, t) if plain else No("a kernel other than 1 × 1 at stride 1")
-
-
-def _grouped_pointwise(op: GroupedConv2d, t: Tensors) -> Answer:
-    plain = t[op.weight].shape[1:3] == op.stride == (1, 1) and not op.padding
-    return _constants(op, t) if plain else No("a kernel other than 1 × 1 at stride 1, in groups")
-
-
-def _three_by_three(op: Conv2d | DepthwiseConv2d, t: Tensors) -> Answer:
-    shape, p = t[op.weight].shape, op.padding
-    kernel = shape[1:3] if isinstance(op, Conv2d) else shape[:2]
-    fits = kernel == (3, 3) and op.stride in ((1, 1), (2, 2)) and op.dilation == (1, 1)
-    narrow = max(p.top, p.bottom, p.left, p.right) <= 1
-    return _constants(op, t) if fits and narrow else No("a kernel other than 3 × 3 at stride 1 or 2")
-
-
-def _winograd(op: Conv2d, t: Tensors) -> Answer:
-    answer = _three_by_three(op, t)
-    if isinstance(answer, No):
-        return answer
-    (_, oh, ow, o), c = t[op.y].shape, t[op.x].shape[3]
-    pays = op.stride == (1, 1) and winograd_tile(oh, ow, c, o) is not None
-    return when(pays, "a map on which Winograd's tiles don't pay")
-
-
-def _depthwise(op: DepthwiseConv2d, t: Tensors) -> Answer:
-    single = t[op.x].shape[3] == t[op.y].shape[3]
-    return _constants(op, t) if single else No("several output channels an input channel")
-
-
-def _depthwise3x3(op: DepthwiseConv2d, t: Tensors) -> Answer:
-    answer = _three_by_three(op, t)
-    return answer if isinstance(answer, No) else _depthwise(op, t)
-
-
-def _equal_maps(op: Add, t: Tensors) -> Answer:
-    answer = typed(t, "float32", op.a, op.b, op.y)
-    if isinstance(answer, No):
-        return answer
-    return when(len(t[op.a].shape) == 4 and t[op.a].shape == t[op.b].shape, "no two maps of one shape")
-
-
-def _maps(op: AveragePool2d | MaxPool2d | ClampTo | Relu, t: Tensors) -> Answer:
-    answer = typed(t, "float32", op.x, op.y)
-    return answer if isinstance(answer, No) else when(len(t[op.x].shape) == 4, "no feature map")
-
-
-def _adding(accepts: Callable[[Conv2d, Tensors], Answer]) -> Callable[[ConvAdd, Tensors], Answer]:
-    """A row for the convolution that may add a residual as well, where it has no bounds of its own."""
-
-    def both(op: ConvAdd, t: Tensors) -> Answer:
-        answer = _equal_maps(op.add, t)
-        if isinstance(answer, No):
-            return answer
-        return accepts(op.conv, t) if op.conv.clamp is None else No("bounds before the residual")
-
-    return both
-
-
-# What is emitted
 
 
 def _tiles(draft: Draft) -> FloatTiles:
@@ -220,7 +146,7 @@ def emit_few_channels(op: Convolution, draft: Draft) -> None:
     wide = (p.left + w + p.right) * c
     image_bytes, rows = (h + p.top + p.bottom) * wide * 4, draft.read(conv.x)
     if p:
-        source, rows = rows, draft.scratch(image_bytes * images)
+        source, rows = rows, draft.scratch(image_bytes * images, 4)
         draft.call("pad_f32", source, rows, images, h, w * c, p.top, p.bottom, p.left * c, p.right * c)
     mr, nv = draft.tile("conv_f32", op, _tiles(draft).spatial(ow, o, taps=1))
     steps = (conv.stride[1] * c, LANES, conv.dilation[0] * wide, conv.stride[0] * wide, LANES)
@@ -409,25 +335,25 @@ def emit_max_pool(op: MaxPool2d, draft: Draft) -> None:
 def lowerings(header: str, winograd_header: str | None = None) -> Rows:
     """The rows whose kernels stand in `header`; winograd_header: where Winograd's stand, if not there."""
     convolutions = (
-        (_few_channels, _of_constants(emit_few_channels), header),
-        (_pointwise, _of_constants(emit_pointwise), header),
-        (_winograd, _of_constants(emit_winograd), winograd_header or header),
-        (_three_by_three, _of_constants(emit_conv3x3), header),
-        (_constants, _of_constants(emit_conv2d), header),
+        (few_channels, _of_constants(emit_few_channels), header),
+        (pointwise, _of_constants(emit_pointwise), header),
+        (winograd, _of_constants(emit_winograd), winograd_header or header),
+        (three_by_three, _of_constants(emit_conv3x3), header),
+        (constant_products, _of_constants(emit_conv2d), header),
     )
     return {
         Conv2d: tuple(Lowering(accepts, emit, where) for accepts, emit, where in convolutions),
-        ConvAdd: tuple(Lowering(_adding(accepts), emit, where) for accepts, emit, where in convolutions),
+        ConvAdd: tuple(Lowering(adding(accepts), emit, where) for accepts, emit, where in convolutions),
         DepthwiseConv2d: (
-            Lowering(_depthwise3x3, emit_depthwise3x3, header),
-            Lowering(_depthwise, emit_depthwise, header),
+            Lowering(depthwise3x3, emit_depthwise3x3, header),
+            Lowering(depthwise, emit_depthwise, header),
         ),
-        GroupedConv2d: (Lowering(_grouped_pointwise, emit_grouped_pointwise, header),),
-        Dense: (Lowering(_constants, emit_dense, header),),
-        Add: (Lowering(_equal_maps, emit_add, header),),
-        AveragePool2d: (Lowering(_maps, emit_average_pool, header),),
-        MaxPool2d: (Lowering(_maps, emit_max_pool, header),),
-        ClampTo: (Lowering(_maps, emit_clamp, header),),
-        Relu: (Lowering(_maps, emit_clamp, header),),
+        GroupedConv2d: (Lowering(grouped_pointwise, emit_grouped_pointwise, header),),
+        Dense: (Lowering(constant_products, emit_dense, header),),
+        Add: (Lowering(equal_maps, emit_add, header),),
+        AveragePool2d: (Lowering(float_maps, emit_average_pool, header),),
+        MaxPool2d: (Lowering(float_maps, emit_max_pool, header),),
+        ClampTo: (Lowering(float_maps, emit_clamp, header),),
+        Relu: (Lowering(float_maps, emit_clamp, header),),
         Concat: (JOINED,),
     }
