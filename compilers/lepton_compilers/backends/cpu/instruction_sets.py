@@ -15,6 +15,7 @@ from lepton_compilers.backends.cpu.blocked import (
     neon,
     rvv,
     sse2,
+    training_winograd,
 )
 from lepton_compilers.backends.cpu.blocked.int8 import BlockedKernels
 from lepton_compilers.backends.cpu.lowering.rows import Rows
@@ -76,7 +77,9 @@ AVX512F = float32.lowerings("avx512f.h", "avx512f_winograd.h")
 AVX2_FMA = float32.lowerings("avx2_fma.h")
 NEON_F32 = float32.lowerings("neon_f32.h")
 
-AVX512 = InstructionSet((avx512vnni.LOWERINGS, AVX512F, *PORTABLE.tables), slack=(64, 64))
+AVX512 = InstructionSet(
+    (avx512vnni.LOWERINGS, training_winograd.LOWERINGS, AVX512F, *PORTABLE.tables), slack=(64, 64)
+)
 
 
 def _blocked(kernels: BlockedKernels, *floats: Rows) -> InstructionSet:

@@ -8,4 +8,5 @@ int8_tiles.py       what tells their tiles apart
 int8_forms.py       what all int8 rows ask of an operation
 winograd_pairs.py   fewer products in exact integers
 joined_maps.py      maps that are joined along channels
+training_winograd.py  a training step's convolutions, dense, for AVX-512
 """

@@ -29,6 +29,7 @@ HEADER_ORDER = (
     "sequence.h",
     "recurrent.h",
     "training_portable.h",
+    "training_winograd.h",
     "finish.h",
     "avx512vnni.h",
     "avx512f.h",

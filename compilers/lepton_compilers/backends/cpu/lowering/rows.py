@@ -14,6 +14,7 @@ from lepton_compilers.backends.cpu.plans.plan import Plan
 from lepton_compilers.backends.cpu.plans.tile_choice import TileChoice, by_table
 from lepton_compilers.backends.cpu.rewrites.fused import fuse
 from lepton_compilers.backends.cpu.rewrites.phases import in_phases
+from lepton_compilers.backends.cpu.rewrites.variable_weights import with_variable_weights
 from lepton_compilers.backends.cpu.weights.packing import WeightBlob
 from lepton_sdk.program import Function, Operation, Program, TensorId, Tensors
 from lepton_sdk.program.bfloat16 import kept
@@ -86,7 +87,8 @@ def planned_form(program: Program, function: str, tables: Sequence[Rows]) -> tup
     def accepts(op: Operation) -> bool:
         return isinstance(choose(op, program.tensors, tables), Lowering)
 
-    return program, fuse(program.function(function), program.tensors, accepts)
+    body = with_variable_weights(program.function(function), program.variable_ids, accepts)
+    return program, fuse(body, program.tensors, accepts)
 
 
 def plan_operations(

@@ -2,4 +2,5 @@
 
 fused.py     two that one kernel does better at once
 phases.py    transposed convolutions as convolutions
+variable_weights.py  convolutions by variables, with the bounds behind them
 """

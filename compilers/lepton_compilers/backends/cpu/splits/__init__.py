@@ -8,5 +8,5 @@ blocked.py    of blocked.h
 winograd.py   of Winograd's kernels
 bfloat16.py   of avx512bf16.h
 sequences.py  of sequence.h, elementwise.h and vision.h
-training.py   of training_portable.h
+training.py   of training_portable.h; training_winograd.py: of training_winograd.h
 """

@@ -22,6 +22,7 @@ from lepton_compilers.backends.cpu.splits import (
     dense,
     sequences,
     training,
+    training_winograd,
     winograd,
 )
 from lepton_compilers.backends.cpu.splits.cuts import Buffers, Cut, Rule, constant
@@ -39,6 +40,7 @@ RULES: Mapping[str, Rule] = {
     **winograd.RULES,
     **sequences.RULES,
     **training.RULES,
+    **training_winograd.RULES,
     **bfloat16.RULES,
 }
 """By kernel."""
