@@ -1,4 +1,4 @@
-"""Other runtimes, opened as a bundle's rivals: each gives a call on the same arrays, inputs set once."""
+"""What a bundle is measured against, other runtimes and other bundles: each gives a call, inputs set once."""
 
 from __future__ import annotations
 
@@ -6,40 +6,78 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lepton_targets.errors import BadInputError, MissingExtraError, UsageError, nearest
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Call = Callable[[], object]
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A runtime with a model open. call: one inference on the inputs that it was opened with."""
+    """A runtime with a model open. call: one inference on the inputs that it was opened with.
+
+    target: of the code of another bundle; None for other runtimes.
+    """
 
     name: str
     version: str
+    file: str
     call: Call
+    target: str | None = None
 
 
-def open_peer(text: str, inputs: Sequence[np.ndarray], threads: int = 1) -> Peer:
+def open_peer(
+    text: str,
+    inputs: Sequence[np.ndarray],
+    threads: int = 1,
+    function: str = "infer",
+    trust: Sequence[Path] | None = None,
+) -> Peer:
     """The rival that `text` names as NAME:FILE, on `inputs` in the order of the model's own.
 
-    Raises UsageError for an unknown name, MissingExtraError where the runtime is not installed, BadInputError
-    where the file can't be opened or its inputs differ.
+    Of another bundle, `lepton:FILE`, the same function is called, on inputs of its own where only their types
+    are others; trust: whose signature it must carry. Raises UsageError for an unknown name, MissingExtraError
+    where the runtime is not installed, BadInputError where the file can't be opened or its inputs differ, and
+    for a bundle what Session raises.
     """
     name, _, path = text.partition(":")
-    if name not in _PEERS or not path:
-        accepted = ", ".join(f"{known}:FILE" for known in _PEERS)
-        raise UsageError(f"--against is '{text}'{nearest(name, _PEERS)}", f"accepted: {accepted}")
+    known = ("lepton", *_PEERS)
+    if name not in known or not path:
+        accepted = ", ".join(f"{each}:FILE" for each in known)
+        raise UsageError(f"--against is '{text}'{nearest(name, known)}", f"accepted: {accepted}")
+    if name == "lepton":
+        return _lepton(path, inputs, threads, function, trust)
     package, opener = _PEERS[name]
     try:
         call = opener(path, inputs, threads)
     except ImportError as error:
         raise MissingExtraError(f"measuring against {name}", "bench", error.name or package) from None
-    return Peer(name, metadata.version(package), call)
+    return Peer(name, metadata.version(package), path, call)
+
+
+def _lepton(
+    path: str, inputs: Sequence[np.ndarray], threads: int, function: str, trust: Sequence[Path] | None
+) -> Peer:
+    """Another bundle. Its example inputs serve where types differ, as int8's and float32's of one network."""
+    from lepton_sdk import __version__
+    from lepton_sdk.benchmark import bound_call, example_inputs
+    from lepton_sdk.session import Session
+
+    session = Session(path, threads=threads, trust=trust)
+    specs = session.interface(function).inputs
+    given = {spec.name: array for spec, array in zip(specs, inputs)}
+    if [spec.shape for spec in specs] == [array.shape for array in inputs]:
+        if any(spec.dtype != array.dtype for spec, array in zip(specs, inputs)):
+            given = example_inputs(session, function)
+    else:
+        _checked(path, inputs, [(spec.shape, spec.dtype) for spec in specs])
+    return Peer("lepton", __version__, path, bound_call(session, function, given), session.target)
 
 
 def _check_file(path: str) -> None:

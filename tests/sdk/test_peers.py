@@ -7,8 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lepton_sdk.bundle import generate_key
 from lepton_sdk.peers import open_peer
-from lepton_targets.errors import BadInputError, UsageError
+from lepton_targets import host
+from lepton_targets.errors import BadInputError, SignatureError, UsageError
+from support import bundles
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +36,26 @@ def test_a_rival_runs_on_the_bundles_arrays(name: str, doubled: Path) -> None:
     assert peer.version[0].isdigit()
     with pytest.raises(BadInputError, match="take different inputs"):
         open_peer(f"{name}:{doubled}", [np.ones((1, 5), np.float32)])
+
+
+def test_another_bundle_runs_the_same_function(tmp_path: Path) -> None:
+    path = bundles.write(tmp_path / "tiny.lep")
+    peer = open_peer(f"lepton:{path}", [np.zeros((1, 10), np.int8)])
+    assert (peer.name, peer.file, peer.target) == ("lepton", str(path), host().name)
+    peer.call()
+    scalar = np.float32(0.1).reshape(())
+    open_peer(f"lepton:{path}", [np.ones((2, 3), np.float32), scalar, scalar], function="train").call()
+    # int8 and float32 of one network have inputs of one shape.
+    open_peer(f"lepton:{path}", [np.zeros((1, 10), np.float32)]).call()
+    with pytest.raises(BadInputError, match="take different inputs"):
+        open_peer(f"lepton:{path}", [np.zeros((1, 9), np.int8)])
+    with pytest.raises(BadInputError, match="cannot read the bundle"):
+        open_peer(f"lepton:{tmp_path / 'absent.lep'}", [])
+    with pytest.raises(UsageError, match="no function 'evaluate'"):
+        open_peer(f"lepton:{path}", [], function="evaluate")
+    public, _ = generate_key(tmp_path / "key.pem")
+    with pytest.raises(SignatureError):
+        open_peer(f"lepton:{path}", [np.zeros((1, 10), np.int8)], trust=[public])
 
 
 def test_unknown_rivals_and_missing_files_are_refused() -> None:

@@ -27,7 +27,9 @@ def bench(
     bundle: Annotated[Path, typer.Argument(help="Bundle to measure.")],
     against: Annotated[
         str | None,
-        typer.Option(help="litert:FILE, onnxruntime:FILE or openvino:FILE: measure it too, in turns."),
+        typer.Option(
+            help="litert:FILE, onnxruntime:FILE, openvino:FILE or lepton:FILE.lep: measure it too, in turns."
+        ),
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads of one inference, both sides.")] = 1,
     cold: Annotated[
@@ -50,7 +52,7 @@ def bench(
     calls: list[Callable[[], object]] = [bound_call(session, function, inputs)]
     if against is not None:
         order = [spec.name for spec in session.interface(function).inputs]
-        peer = open_peer(against, [inputs[name] for name in order], threads)
+        peer = open_peer(against, [inputs[name] for name in order], threads, function, key)
         calls.append(peer.call)
     peak = _peak(session, function) if engine == "native" and session.threads == 1 else None
     if peak is not None:
@@ -73,7 +75,13 @@ def bench(
     if peak is not None:
         report["peak_fraction"] = peak.fraction(own.median, other.pop().min)
     if other:
-        report["against"] = {"name": peer.name, "version": peer.version, "latency_us": other[0].to_json()}
+        report["against"] = {
+            "name": peer.name,
+            "version": peer.version,
+            "file": peer.file,
+            "target": peer.target,
+            "latency_us": other[0].to_json(),
+        }
         report["ratio_median"] = own.median / other[0].median
         report["ratio_min"] = own.min / other[0].min
     if as_json:
@@ -148,10 +156,16 @@ def _print(report: dict[str, Any]) -> None:
     columns = ("", "min µs", "median µs", "p99 µs")
     threads = f", {report['threads']} threads" if report["threads"] > 1 else ""
     precision = f", {report['precision']}" if report["precision"] else ""
-    rows = [(f"{report['engine']} ({report['target']}{precision}{threads})", *report["latency_us"].values())]
+    # Beside another bundle, files say which is which.
+    beside = report["against"] is not None and report["against"]["target"] is not None
+    own = report["bundle" if beside and report["engine"] == "native" else "engine"]
+    rows = [(f"{own} ({report['target']}{precision}{threads})", *report["latency_us"].values())]
     if report["against"]:
         peer = report["against"]
-        rows.append((f"{peer['name']} {peer['version']}", *peer["latency_us"].values()))
+        told = f"{peer['name']} {peer['version']}"
+        if peer["target"] is not None:
+            told = f"{peer['file']} ({peer['target']})"
+        rows.append((told, *peer["latency_us"].values()))
         rows.append(("ratio", *(own / theirs for own, theirs in zip(rows[0][1:], rows[1][1:]))))
     print_table(columns, rows)
     if report["peak_fraction"] is not None:

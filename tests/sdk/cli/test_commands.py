@@ -215,6 +215,21 @@ def test_bench_has_the_contracts_keys(lepton: Lepton, path: Path) -> None:
     assert ", run_into " in shown
 
 
+def test_bench_measures_two_bundles_in_turns(lepton: Lepton, path: Path, tmp_path: Path) -> None:
+    other = bundles.write(tmp_path / "other.lep")
+    words = ("bench", path, "--against", f"lepton:{other}", "--seconds", "0.02")
+    found = lepton(*words, "--json").json
+    against = found["against"]
+    assert (against["name"], against["file"], against["target"]) == ("lepton", str(other), host().name)
+    for ratio, figure in (("ratio_min", "min"), ("ratio_median", "median")):
+        expected = found["latency_us"][figure] / against["latency_us"][figure]
+        assert found[ratio] == pytest.approx(expected)
+    shown = lepton(*words).out
+    assert f"other.lep ({host().name})" in shown
+    assert f"tiny.lep ({host().name})" in shown
+    assert "ratio" in shown
+
+
 def test_commands_run_the_code_of_the_target_that_is_named(
     lepton: Lepton, examples: Path, tmp_path: Path
 ) -> None:
