@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from lepton_sdk.steps import Step
+
 
 @dataclass(frozen=True, slots=True)
 class ArtifactFunction:
@@ -27,7 +29,8 @@ class Artifact:
     """A program lowered to one target.
 
     code: shared object. weights: one 64-byte aligned blob in the target's layout. sources: what a user
-    can read, generated C by file name.
+    can read, generated C by file name. steps: what each function does between its stamps, where its code can
+    tell (`lepton_sdk.steps`).
     """
 
     target: str
@@ -36,3 +39,4 @@ class Artifact:
     functions: Mapping[str, ArtifactFunction]
     variables: VariableBlock | None = None
     sources: Mapping[str, str] = field(default_factory=dict)
+    steps: Mapping[str, tuple[Step, ...]] = field(default_factory=dict)

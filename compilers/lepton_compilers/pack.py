@@ -8,7 +8,7 @@ from typing import Any
 
 from lepton_compilers.artifact import Artifact
 from lepton_compilers.golden import Vector, tolerances
-from lepton_sdk import __version__, bundle
+from lepton_sdk import __version__, bundle, steps
 from lepton_sdk.bundle import manifest as m
 from lepton_sdk.program import Program, Tensor, serialize
 from lepton_sdk.program.operations import Dequantize, Quantize
@@ -33,6 +33,8 @@ def pack(
     segments: dict[str, bytes] = {"program": serialize.dump(program), "golden": golden}
     entries = []
     for artifact in artifacts:
+        if artifact.steps:
+            segments[m.steps_segment(artifact.target)] = steps.dump(artifact.steps)
         code = f"code.{artifact.target}"
         segments[code] = artifact.code
         weights, block = None, None

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lepton_sdk.benchmark import Latency
+    from lepton_sdk.layer_times import LayerTime
     from lepton_sdk.self_test import SelfTestResult
 
 _NO_ARRAY = object()
@@ -150,6 +151,15 @@ class Session:
         from lepton_sdk.benchmark import measure_session
 
         return measure_session(self, seconds, function)
+
+    def profile(self, seconds: float = 1.0, function: str = "infer") -> tuple[LayerTime, ...]:
+        """What each layer of a function takes, measured for about `seconds` on the inputs of `benchmark`.
+
+        Raises UnavailableError where the engine or the bundle's code can't tell.
+        """
+        from lepton_sdk.layer_times import measure_layers
+
+        return measure_layers(self, seconds, function).layers
 
     def self_test(self) -> SelfTestResult:
         """Run every golden vector: bytes equal, outputs with a tolerance within it. Raises SelfTestError."""

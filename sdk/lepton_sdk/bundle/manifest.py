@@ -140,6 +140,14 @@ class Artifact(Record):
         return tuple(name for name in names if name is not None)
 
 
+def steps_segment(target: str) -> str:
+    """Name of the segment that says what a target's code does step by step; not every bundle has it.
+
+    Found by its name, as the Program is: readers that do not know it pass over it.
+    """
+    return f"steps.{target}"
+
+
 class GoldenRecord(Record):
     """Where one golden vector stands: (offset, bytes) inside `segment`, for every input and output."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lepton_sdk.bundle import format as layout
 from lepton_sdk.bundle.consistency import check_consistency
-from lepton_sdk.bundle.manifest import Artifact, Manifest, Segment
+from lepton_sdk.bundle.manifest import Artifact, Manifest, Segment, steps_segment
 from lepton_sdk.bundle.parsing import parse_manifest
 from lepton_sdk.bundle.reader import Bundle
 from lepton_sdk.bundle.trailer import Signature, Trailer
@@ -99,6 +99,7 @@ def thin(bundle: Bundle, target: str | Sequence[str]) -> bytes:
             )
     kept = _needed([available[name] for name in wanted])
     dropped = _needed(bundle.manifest.artifacts) - kept
+    dropped |= {steps_segment(name) for name in bundle.manifest.targets if name not in wanted}
     contents = [(s.name, bundle.segment(s.name)) for s in bundle.manifest.segments if s.name not in dropped]
     return b"".join(assemble(bundle.manifest_bytes, contents, bundle.signatures))
 

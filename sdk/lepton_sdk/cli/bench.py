@@ -18,9 +18,11 @@ from lepton_sdk.cli.output import print_json, print_table
 from lepton_targets.errors import MissingExtraError, UnavailableError
 
 if TYPE_CHECKING:
+    from lepton_sdk.layer_times import LayerTimes
     from lepton_sdk.session import Session
 
 _COLD_STARTS = 7
+_PEAK_SECONDS = 0.2
 
 
 def bench(
@@ -34,6 +36,9 @@ def bench(
     threads: Annotated[int, typer.Option(min=1, help="Threads of one inference, both sides.")] = 1,
     cold: Annotated[
         bool, typer.Option("--cold", help="Measure the first inference of fresh processes too.")
+    ] = False,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Measure every layer, on this machine, as long again.")
     ] = False,
     engine: Annotated[str, typer.Option(help="native, reference or litert.")] = "native",
     target: Annotated[str | None, TARGET] = None,
@@ -71,6 +76,7 @@ def bench(
         "ratio_min": None,
         "peak_fraction": None,
         "cold": _cold(bundle, engine, target, key or []) if cold else None,
+        "layers": None,
     }
     if peak is not None:
         report["peak_fraction"] = peak.fraction(own.median, other.pop().min)
@@ -84,6 +90,13 @@ def bench(
         }
         report["ratio_median"] = own.median / other[0].median
         report["ratio_min"] = own.min / other[0].min
+    if layers:
+        from lepton_sdk.cli.layers import to_json
+        from lepton_sdk.layer_times import measure_layers
+
+        report["layers"] = to_json(
+            times := measure_layers(session, seconds, function), _peaks(session, times)
+        )
     if as_json:
         print_json(report)
     else:
@@ -110,8 +123,6 @@ def _precision(session: Session) -> str | None:
 
 def _peak(session: Session, function: str) -> _Peak | None:
     """The loop for the session's target, if some package installed here has one; it may need a compiler."""
-    from importlib.metadata import entry_points
-
     program = session.bundle.program() if session.bundle is not None else None
     if program is None:
         return None
@@ -122,15 +133,35 @@ def _peak(session: Session, function: str) -> _Peak | None:
     dtype, macs = max(by_type.items(), key=lambda item: item[1], default=("", 0))
     if not macs:
         return None
+    found = _peak_loop(session, dtype)
+    return None if found is None else _Peak(*found, sum(by_type.values()))
+
+
+def _peaks(session: Session, times: LayerTimes) -> dict[str, float]:
+    """10⁹ multiply-accumulates a second of the loop, for each type of layers; none with several threads."""
+    from lepton_sdk.benchmark import measure
+
+    peaks: dict[str, float] = {}
+    for dtype in dict.fromkeys(layer.dtype for layer in times.layers if layer.macs):
+        loop = _peak_loop(session, dtype) if session.threads == 1 else None
+        if loop is not None:
+            peaks[dtype] = loop[1] / measure([loop[0]], _PEAK_SECONDS)[0].min / 1e3
+    return peaks
+
+
+def _peak_loop(session: Session, dtype: str) -> tuple[Callable[[], object], int] | None:
+    """A loop of multiply-accumulates of that type, and how many."""
+    from importlib.metadata import entry_points
+
     if dtype == "float32":
         dtype = _precision(session) or dtype
     for entry in entry_points(group="lepton.peaks"):
         try:
-            found = entry.load()(session.target, dtype)
+            found: tuple[Callable[[], object], int] | None = entry.load()(session.target, dtype)
         except (ImportError, MissingExtraError):
             continue
         if found is not None:
-            return _Peak(found[0], found[1], sum(by_type.values()))
+            return found
     return None
 
 
@@ -172,6 +203,10 @@ def _print(report: dict[str, Any]) -> None:
         print(f"  {report['peak_fraction']:.0%} of this core's peak, by operations in the model")
     if report["cold"]:
         print("\n".join(_cold_lines(report["cold"])))
+    if report["layers"]:
+        from lepton_sdk.cli.layers import print_layers
+
+        print_layers(report["layers"])
 
 
 def _cold_lines(cold: dict[str, float]) -> list[str]:

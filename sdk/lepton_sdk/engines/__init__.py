@@ -2,7 +2,7 @@
 
     selection.py   which of a bundle's artifacts this CPU should run
     native.py      machine code from the bundle, loaded from memory (library.py), served by threads (pool.py),
-                   in aligned arrays (memory.py)
+                   in aligned arrays (memory.py), timed by readings of a clock (stamps.py)
     reference.py   the Program itself on numpy: slow, exact, on every operating system
     litert.py      a plain .tflite through LiteRT: fall-back and oracle
 

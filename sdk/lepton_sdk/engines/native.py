@@ -66,6 +66,34 @@ class NativeEngine:
         self, function: str, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]
     ) -> Callable[[], None]:
         """See Engine.bind. The arrays are kept alive with the call."""
+        values, kept = self._arguments(function, inputs, outputs)
+        entry = self._entry(function)
+        arguments: tuple[object, ...] = tuple(map(ctypes.c_void_p, values))
+        if (bound := self._exported(function, "bound")) is not None:
+            entry, arguments = bound, ((ctypes.c_void_p * len(values))(*values),)
+        return self._call(function, entry, arguments, kept)
+
+    def bind_timed(
+        self, function: str, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray], stamps: int
+    ) -> Callable[[], None]:
+        """As `bind`, of the code that reads a clock after every step. stamps: address of a lepton_stamps.
+
+        Raises UnavailableError where the bundle's code has none.
+        """
+        timed = self._exported(function, "timed")
+        if timed is None:
+            raise UnavailableError(
+                f"the code for {self.target} in {self._bundle.path} can't tell its layers' times",
+                "it was made by an older lepton-edge: compile the model again",
+            )
+        values, kept = self._arguments(function, inputs, outputs)
+        values = (*values, stamps)
+        return self._call(function, timed, ((ctypes.c_void_p * len(values))(*values),), kept)
+
+    def _arguments(
+        self, function: str, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]
+    ) -> tuple[tuple[int | None, ...], object]:
+        """Addresses that generated code takes, and what must live as long as they are used."""
         arena = self._arena_of(self._artifact.functions[function].arena_bytes)
         input_pointers = (ctypes.c_void_p * max(len(inputs), 1))(*(a.ctypes.data for a in inputs))
         output_pointers = (ctypes.c_void_p * max(len(outputs), 1))(*(a.ctypes.data for a in outputs))
@@ -77,13 +105,13 @@ class NativeEngine:
             ctypes.addressof(output_pointers),
             self._pool.address if self._pool else None,
         )
-        entry = self._entry(function)
-        arguments: tuple[object, ...] = tuple(map(ctypes.c_void_p, values))
-        if (bound := self._bound_entry(function)) is not None:
-            entry, arguments = bound, ((ctypes.c_void_p * len(values))(*values),)
         pointers = (input_pointers, output_pointers)
         kept = (arena, self._weights, self._block, self._pool, tuple(inputs), tuple(outputs), pointers)
+        return values, kept
 
+    def _call(
+        self, function: str, entry: Callable[..., int], arguments: tuple[object, ...], kept: object
+    ) -> Callable[[], None]:
         def call(
             entry: Callable[..., int] = entry, arguments: tuple[object, ...] = arguments, kept: object = kept
         ) -> None:
@@ -134,10 +162,13 @@ class NativeEngine:
         entry.restype = ctypes.c_int
         return entry
 
-    def _bound_entry(self, function: str) -> Callable[..., int] | None:
-        """The entry that takes one pointer to all arguments, cheaper to call; older code has none."""
+    def _exported(self, function: str, form: str) -> Callable[..., int] | None:
+        """An entry that takes one pointer to all arguments; older code has none.
+
+        form: `bound`, cheaper to call, or `timed`, which takes stamps too.
+        """
         try:
-            entry: Callable[..., int] = self._library[f"{self._artifact.functions[function].symbol}_bound"]
+            entry: Callable[..., int] = self._library[f"{self._artifact.functions[function].symbol}_{form}"]
         except AttributeError:
             return None
         entry.restype = ctypes.c_int  # type: ignore[attr-defined]

@@ -2,6 +2,7 @@
 
 lepton_parallel.h   how generated code hands out work: a struct that the caller fills
 lepton_pool.h       one way to fill it: threads that spin briefly, then sleep; no C library
+lepton_stamps.h     a clock of the caller's, which timed code reads between its steps
 lepton_threads.h    POSIX threads for that pool (lepton_threads.c)
 lepton_runtime.h    a model as a table of constants, and sessions of it: names, runs, reset, self-test
                     (lepton_runtime.c)

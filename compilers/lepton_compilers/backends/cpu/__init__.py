@@ -24,6 +24,7 @@ from lepton_compilers.arena import aligned
 from lepton_compilers.artifact import Artifact, ArtifactFunction, VariableBlock
 from lepton_compilers.backends.answers import Answer, No, Yes
 from lepton_compilers.backends.contract import Estimate
+from lepton_compilers.backends.cpu.codegen.steps import stretches
 from lepton_compilers.backends.cpu.codegen.tir import c_source, c_unit, ordered_headers, symbol
 from lepton_compilers.backends.cpu.codegen.toolchain import compile_c
 from lepton_compilers.backends.cpu.instruction_sets import instruction_set
@@ -106,6 +107,7 @@ def lower(program: Program, cpu: Cpu, choice: TileChoice = by_table, precision: 
         functions={p.function: ArtifactFunction(symbol(p.function), p.arena_bytes) for p in plans},
         variables=variables,
         sources={f"model-{cpu.name}.c": source},
+        steps={p.function: tuple(stretch.step for stretch in stretches(p)) for p in plans},
     )
 
 

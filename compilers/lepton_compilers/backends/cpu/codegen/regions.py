@@ -48,7 +48,8 @@ def fork_name(function: str, number: int) -> str:
 def fork_source(function: str, pointers: Sequence[str], forked: Mapping[int, Fork]) -> str:
     """The forks: through the caller's lepton_parallel where there is one, else part after part.
 
-    pointers: names of the arguments that every part takes before its index.
+    pointers: names of the arguments that every part takes before its index. Always inlined: timed code has a
+    second call of each, and without it the first would be.
     """
     fields = "\n".join(f"  uint8_t *{name};" for name in pointers)
     values = ", ".join(f"p->{name}" for name in pointers)
@@ -60,7 +61,7 @@ def fork_source(function: str, pointers: Sequence[str], forked: Mapping[int, For
   const struct pointers_{function} *p = (const struct pointers_{function} *)arguments;
   {part_name(function, number)}({values}, index);
 }}
-static inline void {fork_name(function, number)}(uint8_t *arguments) {{
+static inline __attribute__((always_inline)) void {fork_name(function, number)}(uint8_t *arguments) {{
   const lepton_parallel *parallel = ((const struct pointers_{function} *)(void *)arguments)->parallel;
   if (parallel)
     parallel->for_(parallel->context, {run}, arguments, {count});

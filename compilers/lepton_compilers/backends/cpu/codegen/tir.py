@@ -10,6 +10,13 @@ from typing import Any
 
 from lepton_compilers.backends.cpu.codegen import regions
 from lepton_compilers.backends.cpu.codegen.specialised import Specialised
+from lepton_compilers.backends.cpu.codegen.stamped import (
+    READINGS_BEFORE,
+    STAMP,
+    timed_entry_source,
+    timed_source,
+)
+from lepton_compilers.backends.cpu.codegen.steps import stretches
 from lepton_compilers.backends.cpu.plans.plan import Call, Place, Plan, Space
 from lepton_compilers.backends.cpu.plans.signatures import kernel_header
 from lepton_sdk.runtime import source
@@ -90,10 +97,15 @@ def ordered_headers(headers: Iterable[str]) -> list[str]:
 
 
 def c_source(plans: Sequence[Plan], headers: Iterable[str]) -> str:
-    """One self-contained C file that exports `lepton_<function>` for every plan, and the pool of threads."""
+    """One self-contained C file that exports `lepton_<function>` for every plan, and the pool of threads.
+
+    Beside each stands `lepton_<function>_timed`, which tells when its steps end (runtime/lepton_stamps.h).
+    """
     parts = [source("lepton_parallel.h"), *map(kernel_header, ordered_headers(headers))]
-    parts += _functions(plans, {plan.function: symbol(plan.function) for plan in plans})
+    shared = Specialised(plans)
+    parts += _functions(plans, {plan.function: symbol(plan.function) for plan in plans}, shared)
     parts += [_bound_source(symbol(plan.function)) for plan in plans]
+    parts.append(timed_source(_timed_source(plan, shared) for plan in plans))
     if any(map(regions.forks, plans)):
         parts.append(regions.pool_source())
     return "\n".join(parts)
@@ -102,13 +114,13 @@ def c_source(plans: Sequence[Plan], headers: Iterable[str]) -> str:
 def c_unit(plans: Sequence[Plan], headers: Iterable[str], symbols: Mapping[str, str]) -> str:
     """One C file that includes its headers from `kernels/` and defines `symbols`, by function."""
     included = ["lepton_parallel.h", *(f"kernels/{name}" for name in ordered_headers(headers))]
-    return "\n".join([*(f'#include "{name}"' for name in included), *_functions(plans, symbols)])
+    functions = _functions(plans, symbols, Specialised(plans))
+    return "\n".join([*(f'#include "{name}"' for name in included), *functions])
 
 
-def _functions(plans: Sequence[Plan], symbols: Mapping[str, str]) -> list[str]:
+def _functions(plans: Sequence[Plan], symbols: Mapping[str, str], shared: Specialised) -> list[str]:
     # Functions share the kernels that were generated for them.
     parts = [*{name: text for plan in plans for name, text in plan.sources.items()}.values()]
-    shared = Specialised(plans)
     parts.append(shared.source())
     for plan in plans:
         parts += [*_body_sources(plan, shared), _entry_source(plan, symbols[plan.function])]
@@ -144,9 +156,7 @@ def _entry_source(plan: Plan, name: str) -> str:
 
     Protected, not default: what calls it in the same object then needs no relocation.
     """
-    values = ["(uint8_t *)arena", "(uint8_t *)weights", "(uint8_t *)variables"]
-    values += [f"(uint8_t *)inputs[{i}]" for i in range(plan.n_inputs)]
-    values += [f"(uint8_t *)outputs[{i}]" for i in range(plan.n_outputs)]
+    values = _pointers(plan)
     if regions.forks(plan):
         start = f"  struct pointers_{plan.function} pointers = {{{', '.join(values)}, parallel}};\n"
         values.append("(uint8_t *)&pointers")
@@ -160,6 +170,13 @@ __attribute__((visibility("protected"))) int {name}(
   return 0;
 }}
 """
+
+
+def _pointers(plan: Plan) -> list[str]:
+    """The pointers' values in the C ABI, in the order of `_spaces`."""
+    values = ["(uint8_t *)arena", "(uint8_t *)weights", "(uint8_t *)variables"]
+    values += [f"(uint8_t *)inputs[{i}]" for i in range(plan.n_inputs)]
+    return values + [f"(uint8_t *)outputs[{i}]" for i in range(plan.n_outputs)]
 
 
 def _bound_source(name: str) -> str:
@@ -179,12 +196,21 @@ def _body_sources(plan: Plan, shared: Specialised) -> list[str]:
     except ImportError as error:
         raise MissingExtraError("compiling for a CPU", "compile", "apache-tvm") from error
     forked, function = regions.forks(plan), plan.function
-    body = function_source({f"body_{function}": _body_function(plan, shared, forked)})
+    name = f"body_{function}"
+    body = function_source({name: _body_function(plan, shared, forked, name)})
     if not forked:
         return [body]
     names = {number: regions.part_name(function, number) for number in forked}
     parts = {names[n]: _part_function(plan, shared, names[n], fork.parts) for n, fork in forked.items()}
     return [function_source(parts), regions.fork_source(function, _names(plan), forked), body]
+
+
+def _timed_source(plan: Plan, shared: Specialised) -> str:
+    """The body again with readings of a clock, and the entry that calls it."""
+    forked, name = regions.forks(plan), f"timed_{plan.function}"
+    body = function_source({name: _body_function(plan, shared, forked, name, stamped=True)})
+    inner = plan.function if forked else None
+    return body + timed_entry_source(symbol(plan.function), name, _pointers(plan), inner)
 
 
 def c_target() -> Any:
@@ -265,14 +291,24 @@ def _literal(value: int) -> Any:
     return tirx.const(value, "int32")
 
 
-def _body_function(plan: Plan, shared: Specialised, forked: Mapping[int, regions.Fork]) -> Any:
-    """Every call in order; those in `forked`, by the number of the first, through their forks."""
+def _body_function(
+    plan: Plan, shared: Specialised, forked: Mapping[int, regions.Fork], name: str, stamped: bool = False
+) -> Any:
+    """Every call in order; those in `forked`, by the number of the first, through their forks.
+
+    stamped: it takes one pointer more, to a lepton_stamps, and reads its clock around the steps.
+    """
     from tvm import tirx
 
     frame, statements = _Frame(plan, shared), []
     buffers = list(frame.buffers.values())
     # The last pointer leads to all of them, for the forks.
     pointers = tirx.decl_buffer([1], "uint8", "pointers")
+    stamps = tirx.decl_buffer([1], "uint8", "stamps")
+    reading = tirx.call_extern("void", STAMP, tirx.address_of(tirx.BufferLoad(stamps, [_literal(0)])))
+    ends = {stretch.end for stretch in stretches(plan)} if stamped else set()
+    if stamped:
+        statements += [tirx.Evaluate(reading)] * READINGS_BEFORE
     inside = {number for fork in forked.values() for number in range(fork.first + 1, fork.end)}
     for number, call in enumerate(plan.calls):
         if number in inside:
@@ -286,9 +322,12 @@ def _body_function(plan: Plan, shared: Specialised, forked: Mapping[int, regions
         else:
             i, kind = tirx.Var(f"i{number}", "int32"), tirx.ForKind.SERIAL
             statements.append(tirx.For(i, _literal(0), _literal(call.times), kind, frame.call(call, i)))
-    if not plan.calls:
+        if (forked[number].end if number in forked else number + 1) in ends:
+            statements.append(tirx.Evaluate(reading))
+    if not statements:
         statements.append(tirx.Evaluate(_literal(0)))
-    return pointer_function(f"body_{plan.function}", [*buffers, pointers] if forked else buffers, statements)
+    buffers += [pointers] * bool(forked) + [stamps] * stamped
+    return pointer_function(name, buffers, statements)
 
 
 def _part_function(plan: Plan, shared: Specialised, name: str, parts: Sequence[Call]) -> Any:

@@ -27,7 +27,7 @@ from lepton_compilers.backends.cpu.plans.layout import (
     MapElements,
     blocked_form,
 )
-from lepton_compilers.backends.cpu.plans.plan import Buffer, Call, Layer, Place, Plan, Space
+from lepton_compilers.backends.cpu.plans.plan import Buffer, Call, Conversion, Layer, Place, Plan, Space
 from lepton_compilers.backends.cpu.plans.signatures import parameters
 from lepton_compilers.backends.cpu.plans.tile_choice import (
     Products,
@@ -80,6 +80,7 @@ class Draft:
         self._sources: dict[str, str] = {}
         self._headers: list[str] = []
         self._steps: list[int] = []
+        self._conversions: dict[int, Conversion] = {}
         self._together: list[tuple[int, int]] = []
         self._buffers: dict[str, Buffer] = {}
         self._dense: dict[TensorId, Place] = {}
@@ -99,6 +100,11 @@ class Draft:
         self._calls.append(Call(kernel, arguments, times))
         self._headers.append(self.header)
         self._steps.append(self.step)
+
+    def _convert(self, conversion: Conversion, kernel: str, *arguments: Place | int) -> None:
+        """As `call`, of what is no operation's own work."""
+        self._conversions[len(self._calls)] = conversion
+        self.call(kernel, *arguments)
 
     def tile(self, kernel: str, op: Products | ConvAdd, tiles: Tiles) -> Tile:
         """The tile for the layer that `kernel` runs, one of `tiles`, all legal ones, the table's first."""
@@ -158,13 +164,18 @@ class Draft:
         # Of other maps the rounded form is a copy for products, and what stands beside it is not rounded.
         if name in self.kept and name in self._bfloat16:
             blocked = self.write_blocked(name)
-            self.call("widen_bf16", self._bfloat16[name].place, blocked.place, form.nbytes // 4)
+            self._convert(
+                Conversion(name, "float32"),
+                "widen_bf16",
+                *(self._bfloat16[name].place, blocked.place, form.nbytes // 4),
+            )
             return blocked
         source = self.read(name)
         whole = self.in_whole(name)
         blocked = self.map_of(form) if whole is None else form.at(whole)
         for image in range(form.images):
-            self.call(
+            self._convert(
+                Conversion(name, "blocks"),
                 elements.pack,
                 source + image * form.pixels * form.channels * self._item_bytes(name),
                 blocked.place + image * form.image_bytes,
@@ -185,7 +196,8 @@ class Draft:
             else:
                 source, narrow = self.read(name), self.map_of(form)
                 for image in range(form.images):
-                    self.call(
+                    self._convert(
+                        Conversion(name, "bfloat16 blocks"),
                         BFLOATS.pack,
                         source + image * form.pixels * form.channels * 4,
                         narrow.place + image * form.image_bytes,
@@ -204,7 +216,8 @@ class Draft:
     def narrow(self, name: TensorId) -> None:
         """Round the map's blocked form; of one that is kept as bfloat16 nothing else remains."""
         wide, narrow = self._blocked[name], self.write_bfloat16(name)
-        self.call("narrow_bf16", wide.place, narrow.place, narrow.nbytes // 2)
+        places = (wide.place, narrow.place)
+        self._convert(Conversion(name, "bfloat16"), "narrow_bf16", *places, narrow.nbytes // 2)
         if name in self.kept:
             del self._blocked[name]
 
@@ -295,7 +308,8 @@ class Draft:
         for index, name in enumerate(self.function.outputs):
             target = self._placed(self._output_buffer(index))
             if self.read(name) != target:
-                self.call("copy_bytes", self.read(name), target, self.tensors[name].nbytes)
+                source, nbytes = self.read(name), self.tensors[name].nbytes
+                self._convert(Conversion(name, "output"), "copy_bytes", source, target, nbytes)
         first: dict[str, int] = {}
         last: dict[str, int] = {}
         for step, call in enumerate(self._calls):
@@ -322,6 +336,7 @@ class Draft:
             layers=self._layers(),
             tiles=tuple(self._tiles),
             together=together,
+            conversions=self._conversions,
         )
 
     def _layers(self) -> tuple[Layer, ...]:
@@ -330,7 +345,8 @@ class Draft:
             calls = [call for call, owner in enumerate(self._steps) if owner == step]
             if calls:
                 name, dtype = describe(op, self.tensors), self.tensors[(*op.inputs, *op.outputs)[0]].dtype
-                layers.append(Layer(name, dtype, op.macs(self.tensors), calls[0], calls[-1] + 1))
+                first, end = calls[0], calls[-1] + 1
+                layers.append(Layer(name, dtype, op.macs(self.tensors), first, end, (step,)))
         return tuple(layers)
 
     def _in_parts(self) -> tuple[list[Call], tuple[tuple[int, int], ...]]:
@@ -380,7 +396,8 @@ class Draft:
         narrow = name not in self._blocked and name in self._bfloat16
         source, target = (self._bfloat16 if narrow else self._blocked)[name], self._dense[name]
         for image in range(source.images):
-            self.call(
+            self._convert(
+                Conversion(name, "dense"),
                 (BFLOATS if narrow else self._elements(name)).unpack,
                 source.place + image * source.image_bytes,
                 target + image * source.pixels * source.channels * self._item_bytes(name),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lepton_compilers.backends.answers import Answer, No, Yes
@@ -13,6 +13,7 @@ from lepton_compilers.backends.cpu.plans.layout import UNSIGNED, MapElements
 from lepton_compilers.backends.cpu.plans.plan import Plan
 from lepton_compilers.backends.cpu.plans.tile_choice import TileChoice, by_table
 from lepton_compilers.backends.cpu.rewrites.fused import fuse
+from lepton_compilers.backends.cpu.rewrites.origins import operation_numbers
 from lepton_compilers.backends.cpu.rewrites.phases import in_phases
 from lepton_compilers.backends.cpu.rewrites.variable_weights import with_variable_weights
 from lepton_compilers.backends.cpu.weights.packing import WeightBlob
@@ -76,8 +77,17 @@ def plan_function(
     rounded: frozenset[TensorId] = frozenset()
     if bfloat16:
         rounded = kept(program.function(function), program.tensors, program.variable_ids)
+    whole = program.function(function)
     program, body = planned_form(program, function, tables)
-    return plan_operations(program, body, tables, weights, variables, slack, elements, choice, rounded)
+    plan, headers = plan_operations(
+        program, body, tables, weights, variables, slack, elements, choice, rounded
+    )
+    numbers = operation_numbers(whole, body)
+    layers = (
+        replace(layer, operations=tuple(n for own in layer.operations for n in numbers[own]))
+        for layer in plan.layers
+    )
+    return replace(plan, layers=tuple(layers)), headers
 
 
 def planned_form(program: Program, function: str, tables: Sequence[Rows]) -> tuple[Program, Function]:

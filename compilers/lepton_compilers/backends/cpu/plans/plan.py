@@ -80,6 +80,7 @@ class Layer:
     """One operation as it is carried out: the plan's calls from `first` up to `end`.
 
     name: as error messages name it. dtype: of its first operand. macs: multiply-accumulates by its meaning.
+    operations: which of the program's function it carries out, by number: several where they are fused.
     """
 
     name: str
@@ -87,6 +88,15 @@ class Layer:
     macs: int
     first: int
     end: int
+    operations: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """What a call does that is no operation's: it brings a tensor into another form, as `blocks`."""
+
+    tensor: str
+    into: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +105,7 @@ class Plan:
 
     sources: C text by name of kernels that stand in no header, made for this program's shapes.
     together: runs of calls, (first, end), all in parts that write apart and read nothing of each other.
+    conversions: calls that are no operation's own, by number.
     layers: whose calls they are; an operation without calls, as a reshape, is none, and copies to outputs are
     nobody's. tiles: where a kernel's tile was chosen.
     """
@@ -110,6 +121,7 @@ class Plan:
     layers: tuple[Layer, ...] = ()
     tiles: tuple[TileUse, ...] = ()
     together: tuple[tuple[int, int], ...] = ()
+    conversions: Mapping[int, Conversion] = dataclasses.field(default_factory=dict)
 
     def offset(self, place: Place) -> int:
         """Byte offset of an address inside its space's block."""
