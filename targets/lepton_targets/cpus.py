@@ -28,8 +28,9 @@ class Cpu(Record):
     """A CPU, or the least of a family.
 
     machine: what `uname -m` prints there. features: what Linux must list in /proc/cpuinfo for its code to
-    run. zig, mcpu: the triple and CPU name for `zig cc`. qemu: the program of qemu-user and its CPU model,
-    None where it can't emulate the instruction set. Cache sizes in KiB of one core, as vendors state them.
+    run. zig, mcpu: the triple and CPU name for `zig cc`, less a preference for half of its vectors. qemu: the
+    program of qemu-user and its CPU model, None where it can't emulate the instruction set. Cache sizes in
+    KiB of one core, as vendors state them.
     """
 
     name: str
@@ -99,7 +100,7 @@ CPUS: tuple[Cpu, ...] = (
         l1_kib=32,
         l2_kib=1024,
         zig="x86_64-linux-gnu",
-        mcpu="cascadelake",
+        mcpu="cascadelake-prefer_256_bit",
         features=_VNNI,
     ),
     Cpu(
@@ -111,7 +112,7 @@ CPUS: tuple[Cpu, ...] = (
         l1_kib=32,
         l2_kib=1024,
         zig="x86_64-linux-gnu",
-        mcpu="icelake_server",
+        mcpu="icelake_server-prefer_256_bit",
         features=_VBMI,
     ),
     Cpu(
@@ -123,7 +124,7 @@ CPUS: tuple[Cpu, ...] = (
         l1_kib=32,
         l2_kib=1024,
         zig="x86_64-linux-gnu",
-        mcpu="icelake_server+avx512bf16",
+        mcpu="icelake_server+avx512bf16-prefer_256_bit",
         features=_BF16,
     ),
     Cpu(

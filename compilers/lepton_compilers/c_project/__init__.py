@@ -101,13 +101,19 @@ def project_files(
     return content
 
 
+WIDE_LOOPS = "-prefer_256_bit"
+"""What zig's CPU names end with where loops are to fill the widest registers."""
+
+
 def compiler_flags(cpu: Cpu) -> tuple[str, ...]:
     """How GCC and Clang are told the CPU. `mcpu` is spelled as zig does, with `_` for `-`."""
-    name = cpu.mcpu.replace("_", "-")
+    plain = cpu.mcpu.removesuffix(WIDE_LOOPS)
+    name = plain.replace("_", "-")
     match cpu.machine:
         case "x86_64":
             model, *more = name.split("+")
-            return (f"-march={model}", *(f"-m{feature}" for feature in more))
+            wide = () if plain == cpu.mcpu else ("-mprefer-vector-width=512",)
+            return (f"-march={model}", *(f"-m{feature}" for feature in more), *wide)
         case "riscv64":
             return ("-march=rv64gc",)
         case "armv7l":

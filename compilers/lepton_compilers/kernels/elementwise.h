@@ -6,12 +6,6 @@
 #ifndef LEPTON_ELEMENTWISE_H
 #define LEPTON_ELEMENTWISE_H
 
-/* y may be an operand's own memory, element for element: lanes don't disturb one another. */
-#if defined(__clang__)
-#define LEPTON_IN_PLACE _Pragma("clang loop vectorize(assume_safety)")
-#else
-#define LEPTON_IN_PLACE _Pragma("GCC ivdep")
-#endif
 #define LEPTON_STRETCHED                                                                                      \
   uint8_t *a_, uint8_t *b_, uint8_t *y_, const int n0, const int n1, const int n2, const int n3, const int n4, \
       const int n5, const int a0, const int a1, const int a2, const int a3, const int a4, const int a5,       \

@@ -14,13 +14,16 @@
 #define LEPTON_KERNEL static inline __attribute__((always_inline))
 /* Functions that a generated file shares among its uses of a kernel. */
 #define LEPTON_SHARED static __attribute__((noinline))
-/* LEPTON_UNROLL: arrays indexed by the loop become registers. LEPTON_LOOP: code size matters more. */
+/* LEPTON_UNROLL: arrays indexed by the loop become registers. LEPTON_LOOP: code size matters more. LEPTON_IN_PLACE: y
+ * may be an operand's own memory, element for element, so that lanes don't disturb one another. */
 #if defined(__clang__)
+#define LEPTON_IN_PLACE _Pragma("clang loop vectorize(assume_safety)")
 #define LEPTON_UNROLL _Pragma("clang loop unroll(full)")
 #define LEPTON_LOOP _Pragma("clang loop unroll(disable)")
 #define LEPTON_LANES_MIN(a, b) __builtin_elementwise_min(a, b)
 #define LEPTON_LANES_MAX(a, b) __builtin_elementwise_max(a, b)
 #else
+#define LEPTON_IN_PLACE _Pragma("GCC ivdep")
 #define LEPTON_UNROLL _Pragma("GCC unroll 64")
 #define LEPTON_LOOP _Pragma("GCC unroll 1")
 /* Vectors of integers, lane by lane. */
@@ -444,7 +447,7 @@ LEPTON_KERNEL void max_pool_int8(uint8_t *restrict x_, uint8_t *restrict y_, con
 LEPTON_KERNEL void clamp_int8(uint8_t *x_, uint8_t *y_, const int n, const int lo, const int hi) {
   const int8_t *x = (const int8_t *)x_;
   int8_t *y = (int8_t *)y_;
-  for (ptrdiff_t i = 0; i < n; i++) y[i] = (int8_t)clamp_int(x[i], lo, hi);
+  LEPTON_IN_PLACE for (ptrdiff_t i = 0; i < n; i++) y[i] = (int8_t)clamp_int(x[i], lo, hi);
 }
 
 LEPTON_KERNEL void table_int8(uint8_t *x, uint8_t *restrict table, uint8_t *y, const int n) {
@@ -733,7 +736,8 @@ LEPTON_KERNEL void depthwise_float(uint8_t *restrict x_, uint8_t *restrict w_, u
 LEPTON_KERNEL void clamp_to_float(uint8_t *x_, uint8_t *y_, const int n, const int lo_bits, const int hi_bits) {
   const float *x = (const float *)x_;
   float *y = (float *)y_;
-  for (ptrdiff_t i = 0; i < n; i++) y[i] = clamp_float(x[i], float_of_bits(lo_bits), float_of_bits(hi_bits));
+  LEPTON_IN_PLACE for (ptrdiff_t i = 0; i < n; i++)
+    y[i] = clamp_float(x[i], float_of_bits(lo_bits), float_of_bits(hi_bits));
 }
 
 LEPTON_KERNEL void average_pool_float(uint8_t *restrict x_, uint8_t *restrict y_, const int h, const int w, const int c,
@@ -796,16 +800,26 @@ LEPTON_KERNEL float exp_float(const float x) {
   return x < -87.0f ? 0.0f : p * float_of_bits(((int32_t)n + 127) << 23);
 }
 
+/* Sums and maxima of 16 lanes, then of the lanes in order. */
 LEPTON_KERNEL void softmax_float(uint8_t *x_, uint8_t *y_, const int rows, const int n) {
   for (int r = 0; r < rows; r++) {
     const float *x = (const float *)x_ + (ptrdiff_t)r * n;
     float *y = (float *)y_ + (ptrdiff_t)r * n;
-    float largest = x[0], sum = 0;
-    for (int i = 1; i < n; i++) largest = LEPTON_MAX(largest, x[i]);
-    for (int i = 0; i < n; i++) y[i] = exp_float(x[i] - largest);
-    for (int i = 0; i < n; i++) sum += y[i];
+    const int whole = n / 16 * 16;
+    float16_lanes sums = {0};
+    float most[16];
+    for (int l = 0; l < 16; l++) most[l] = x[l < n ? l : 0];
+    for (int i = 16; i < whole; i += 16)
+      for (int l = 0; l < 16; l++) most[l] = LEPTON_MAX(most[l], x[i + l]);
+    float largest = most[0], sum = 0;
+    for (int l = 1; l < 16; l++) largest = LEPTON_MAX(largest, most[l]);
+    for (int i = LEPTON_MAX(whole, 16); i < n; i++) largest = LEPTON_MAX(largest, x[i]);
+    LEPTON_IN_PLACE for (int i = 0; i < n; i++) y[i] = exp_float(x[i] - largest);
+    for (int i = 0; i < whole; i += 16) sums += load_lanes(y + i, 16);
+    for (int l = 0; l < 16; l++) sum += sums[l];
+    for (int i = whole; i < n; i++) sum += y[i];
     const float inverse = 1.0f / sum;
-    for (int i = 0; i < n; i++) y[i] *= inverse;
+    LEPTON_IN_PLACE for (int i = 0; i < n; i++) y[i] *= inverse;
   }
 }
 #endif

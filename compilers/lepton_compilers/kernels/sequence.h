@@ -164,7 +164,7 @@ LEPTON_KERNEL float silu_of(const float x) { return x * lepton_sigmoidf(x); }
   LEPTON_KERNEL void unary_##NAME(uint8_t *x_, uint8_t *y_, const int n, const int p_bits) {            \
     const float p = float_of_bits(p_bits);                                                              \
     (void)p;                                                                                            \
-    for (ptrdiff_t i = 0; i < n; i++) {                                                                 \
+    LEPTON_IN_PLACE for (ptrdiff_t i = 0; i < n; i++) {                                                 \
       const float x = ((const float *)x_)[i];                                                           \
       ((float *)y_)[i] = VALUE;                                                                         \
     }                                                                                                   \
