@@ -2,7 +2,7 @@
 
 x86-64: both under valgrind, which hides AVX-512, so that LiteRT takes its AVX2 kernels. Other CPUs: under
 qemu-user with a counting plug-in; LiteRT as well where its aarch64 library is given (litert_aarch64.py).
-Writes docs/instructions.json and docs/INSTRUCTIONS.md.
+Writes docs/instructions.json and docs/INSTRUCTIONS.md as it counts; rows of other targets stay as they are.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,9 @@ from litert_aarch64 import Aarch64LiteRt  # noqa: E402
 
 from lepton_compilers.backends import cpu  # noqa: E402
 from lepton_compilers.front import program_from  # noqa: E402
+from lepton_sdk.durable import write_durably  # noqa: E402
 from lepton_sdk.program import Program  # noqa: E402
-from lepton_targets import get_target  # noqa: E402
+from lepton_targets import Target, get_target  # noqa: E402
 from lepton_targets.host import machine  # noqa: E402
 from support.evaluation_data import data_root  # noqa: E402
 from support.instructions import callgrind, collected, instructions  # noqa: E402
@@ -43,6 +45,7 @@ NETWORKS = {
 }
 TARGETS = ("x86-64-avx2", "cortex-a53", "cortex-a76", "neoverse-v1", "armv7", "riscv64", "riscv64-v")
 Array = npt.NDArray[Any]
+Row = dict[str, Any]
 FEW, MANY = 20, 120
 
 INVOKE = """
@@ -81,9 +84,8 @@ def random_input(program: Program) -> Array:
     return rng.integers(-128, 128, tensor.shape).astype(np.int8)
 
 
-def measure(targets: list[str], arm: Aarch64LiteRt | None) -> list[dict[str, Any]]:
+def measure(targets: Iterable[Target], arm: Aarch64LiteRt | None) -> Iterator[Row]:
     """One row a network and target."""
-    rows = []
     for name, file in NETWORKS.items():
         model = data_root() / file
         if not model.is_file():
@@ -91,7 +93,7 @@ def measure(targets: list[str], arm: Aarch64LiteRt | None) -> list[dict[str, Any
             continue
         program = program_from(model)
         sample = random_input(program)
-        for target in (get_target(wanted) for wanted in targets):
+        for target in targets:
             ours = instructions(program, cpu.lower(program, target), target, [sample])
             macs = program.macs("infer")
             native = target.machine == machine()
@@ -100,7 +102,7 @@ def measure(targets: list[str], arm: Aarch64LiteRt | None) -> list[dict[str, Any
                 peer = litert_instructions(model, sample)
             elif arm is not None and target.machine == "aarch64":
                 peer = arm.instructions(model, sample, target)
-            row = {
+            row: Row = {
                 "network": name,
                 "target": target.name,
                 "macs": macs,
@@ -108,14 +110,34 @@ def measure(targets: list[str], arm: Aarch64LiteRt | None) -> list[dict[str, Any
                 "instructions_a_mac": round(ours / macs, 4),
                 "counted_by": "callgrind" if native else "qemu-user plug-in",
                 "litert_instructions": peer,
-                "ratio": None if peer is None else round(ours / peer, 3),
             }
-            rows.append(row)
             print(row, file=sys.stderr)
-    return rows
+            yield row
 
 
-def page(rows: list[dict[str, Any]]) -> str:
+def merged(earlier: Iterable[Row], new: Iterable[Row]) -> list[Row]:
+    """Rows by network and target in the order of the tables; new ones take the place of earlier ones.
+
+    LiteRT's count is kept where only ours was counted anew.
+    """
+    rows = {(row["network"], row["target"]): row for row in earlier}
+    for row in new:
+        key = (row["network"], row["target"])
+        peer = row["litert_instructions"] or rows.get(key, row)["litert_instructions"]
+        ratio = None if peer is None else round(row["instructions"] / peer, 3)
+        rows[key] = {**row, "litert_instructions": peer, "ratio": ratio}
+    networks = list(NETWORKS)
+
+    def place(key: tuple[str, str]) -> tuple[int, ...]:
+        return tuple(
+            names.index(name) if name in names else len(names)
+            for names, name in zip((networks, TARGETS), key, strict=True)
+        )
+
+    return [rows[key] for key in sorted(rows, key=place)]
+
+
+def page(rows: list[Row]) -> str:
     """docs/INSTRUCTIONS.md."""
     lines = [
         "# Instructions an inference",
@@ -150,9 +172,13 @@ def main() -> None:
     arguments = parser.parse_args()
     library = arguments.litert_aarch64
     arm = None if library is None else Aarch64LiteRt(library.resolve(), arguments.aarch64_root)
-    rows = measure(arguments.targets.split(","), arm)
-    (arguments.output / "instructions.json").write_text(json.dumps(rows, indent=1) + "\n")
-    (arguments.output / "INSTRUCTIONS.md").write_text(page(rows))
+    targets = [get_target(name.strip()) for name in arguments.targets.split(",")]
+    listing = arguments.output / "instructions.json"
+    rows = json.loads(listing.read_text()) if listing.is_file() else []
+    for row in measure(targets, arm):
+        rows = merged(rows, [row])
+        write_durably(listing, (json.dumps(rows, indent=1) + "\n").encode())
+        write_durably(arguments.output / "INSTRUCTIONS.md", page(rows).encode())
 
 
 if __name__ == "__main__":
