@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from onnx import numpy_helper
 from tvm import relax
 
-from lepton_compilers.importers.onnx.values import Value, attribute_values, constant, known_value
+from lepton_compilers.importers.onnx.values import Scope, Value, attribute_values, constant, known_value
 from lepton_compilers.passes.graph import Expr, shape
 from lepton_targets.errors import BadInputError, UnsupportedOperatorError
 
-Scope = dict[str, Value | None]
+MOST_ROUNDS = 1_024
+"""Repetitions of a loop, each of which becomes layers of its own."""
+
+Walked = Callable[[Any, Scope, str], list[Value | None]]
+"""(a graph, its inputs' values, what its layers' names begin with) to the values of its outputs."""
 
 
 def laid_out(
-    walk: Any,
-    node: Any,
-    inputs: Sequence[Value | None],
-    scope: Scope,
-    opset: int,
-    depth: int,
+    node: Any, inputs: Sequence[Value | None], opset: int, builder: Any, walked: Walked
 ) -> list[Value | None] | None:
-    """The node's results; None where the model's input decides its course."""
+    """The node's results; None where the model's input decides its course. walked: how bodies are run."""
     attributes = attribute_values(node)
     name = node.name or node.output[0]
     if node.op_type == "If":
@@ -32,30 +30,15 @@ def laid_out(
         if condition is None or condition.array is None:
             return None
         branch = attributes["then_branch" if bool(condition.array.reshape(-1)[0]) else "else_branch"]
-        return _run(walk, branch, {}, scope, opset, f"{name}/", depth)
+        return walked(branch, {}, f"{name}/")
     if node.op_type == "Loop":
-        return _loop(walk, attributes["body"], inputs, scope, opset, name, depth)
-    return _scan(walk, attributes, inputs, scope, opset, name, depth)
-
-
-def _run(
-    walk: Any, graph: Any, given: Scope, scope: Scope, opset: int, prefix: str, depth: int
-) -> list[Value | None]:
-    inner = dict(scope)
-    inner.update({i.name: known_value(numpy_helper.to_array(i)) for i in graph.initializer})
-    inner.update(given)
-    walk.nodes(graph.node, inner, opset, prefix, depth + 1)
-    missing = [o.name for o in graph.output if o.name not in inner]
-    if missing:
-        raise BadInputError(f"the body of layer '{prefix[:-1]}' does not make its output '{missing[0]}'")
-    return [inner[o.name] for o in graph.output]
+        return _loop(attributes["body"], inputs, name, builder, walked)
+    return _scan(attributes, inputs, opset, name, builder, walked)
 
 
 def _loop(
-    walk: Any, body: Any, inputs: Sequence[Value | None], scope: Scope, opset: int, name: str, depth: int
+    body: Any, inputs: Sequence[Value | None], name: str, builder: Any, walked: Walked
 ) -> list[Value | None] | None:
-    from lepton_compilers.importers.onnx.walk import MOST_ROUNDS
-
     trips, condition = (inputs[i] if i < len(inputs) else None for i in (0, 1))
     if any(v is not None and v.array is None for v in (trips, condition)):
         return None
@@ -75,7 +58,7 @@ def _loop(
         given = dict(
             zip(names, [known_value(np.array(turn, np.int64)), known_value(np.array(True)), *carried])
         )
-        results = _run(walk, body, given, scope, opset, f"{name}/{turn}/", depth)
+        results = walked(body, given, f"{name}/{turn}/")
         if any(r is None for r in results):
             return None
         if results[0].array is None:  # type: ignore[union-attr]
@@ -87,20 +70,17 @@ def _loop(
         turn += 1
     if not turn and collected:
         return None
-    return [*carried, *(_stacked(walk, rows, 0, name) for rows in collected)]
+    return [*carried, *(_stacked(builder, rows, 0, name) for rows in collected)]
 
 
 def _scan(
-    walk: Any,
     attributes: dict[str, Any],
     inputs: Sequence[Value | None],
-    scope: Scope,
     opset: int,
     name: str,
-    depth: int,
+    builder: Any,
+    walked: Walked,
 ) -> list[Value | None] | None:
-    from lepton_compilers.importers.onnx.walk import MOST_ROUNDS
-
     body, count = attributes["body"], int(attributes["num_scan_inputs"])
     if opset < 9 or count < 1 or count > len(inputs) or any(v is None for v in inputs):
         return None
@@ -120,30 +100,30 @@ def _scan(
     collected: list[list[Value]] = [[] for _ in range(n_out)]
     for turn in range(rounds):
         parts = [
-            _part(walk, v, axis, rounds - 1 - turn if back else turn, name)
+            _part(builder, v, axis, rounds - 1 - turn if back else turn, name)
             for v, axis, back in zip(scanned, in_axes, backwards)
         ]
         given = dict(zip([i.name for i in body.input], [*carried, *parts]))
-        results = _run(walk, body, given, scope, opset, f"{name}/{turn}/", depth)
+        results = walked(body, given, f"{name}/{turn}/")
         if any(r is None for r in results):
             return None
         carried = results[: len(carried)]
         for rows, result in zip(collected, results[len(carried) :]):
             rows.append(result)  # type: ignore[arg-type]
     ordered = [rows[::-1] if back else rows for rows, back in zip(collected, out_backwards)]
-    return [*carried, *(_stacked(walk, rows, axis, name) for rows, axis in zip(ordered, out_axes))]
+    return [*carried, *(_stacked(builder, rows, axis, name) for rows, axis in zip(ordered, out_axes))]
 
 
-def _part(walk: Any, value: Any, axis: int, index: int, name: str) -> Value:
+def _part(builder: Any, value: Any, axis: int, index: int, name: str) -> Value:
     if value.array is not None:
         return known_value(np.take(value.array, index, axis))
     taken = relax.op.take(
         value.expr, constant(np.array(index, np.int64)), axis=axis % len(value.shape), mode="clip"
     )
-    return Value(value.kind, expr=walk.builder.emit(taken, name_hint=f"{name}/part"))
+    return Value(value.kind, expr=builder.emit(taken, name_hint=f"{name}/part"))
 
 
-def _stacked(walk: Any, rows: list[Value], axis: int, name: str) -> Value:
+def _stacked(builder: Any, rows: list[Value], axis: int, name: str) -> Value:
     if all(row.array is not None for row in rows):
         return known_value(np.stack([row.array for row in rows], axis))  # type: ignore[misc]
     parts: list[Expr] = []
@@ -152,6 +132,6 @@ def _stacked(walk: Any, rows: list[Value], axis: int, name: str) -> Value:
         extents = list(shape(expr))
         place = axis % (len(extents) + 1)
         spread = relax.op.reshape(expr, [*extents[:place], 1, *extents[place:]])
-        parts.append(walk.builder.emit(spread, name_hint=f"{name}/row"))
+        parts.append(builder.emit(spread, name_hint=f"{name}/row"))
     joined = relax.op.concat(parts, axis=axis % (len(shape(parts[0])))) if len(parts) > 1 else parts[0]
-    return Value(rows[0].kind, expr=walk.builder.emit(joined, name_hint=name))
+    return Value(rows[0].kind, expr=builder.emit(joined, name_hint=name))

@@ -20,8 +20,8 @@ from tvm import relax
 from lepton_compilers.importers.limits import ONNX_LIMITS, listed
 from lepton_compilers.importers.onnx.rules import CONVERTERS
 from lepton_compilers.importers.onnx.scope import OUT_OF_SCOPE
-from lepton_compilers.importers.onnx.values import HALVES, Value, known_value
-from lepton_compilers.importers.onnx.walk import Scope, Walk, graph_input, output_expression
+from lepton_compilers.importers.onnx.values import HALVES, Scope, Value, known_value
+from lepton_compilers.importers.onnx.walk import Walk, graph_input, output_expression
 from lepton_compilers.importers.replaced import check_names, replacement
 from lepton_compilers.peak import checked_size
 from lepton_compilers.quiet import abandon, quiet

@@ -45,6 +45,10 @@ class Value:
         return shape(self.expr if self.expr is not None else self.centred)
 
 
+Scope = dict[str, Value | None]
+"""Values by name; None for what depends on a node that nothing converts."""
+
+
 def known_value(array: Array) -> Value:
     """A value that is known."""
     return Value(array.dtype.name, array=array)

@@ -16,6 +16,7 @@ import tvm
 from onnx import helper, numpy_helper
 from tvm import relax
 
+from lepton_compilers.importers.onnx.control import laid_out
 from lepton_compilers.importers.onnx.fold import folded, onnx_dtype, result_types
 from lepton_compilers.importers.onnx.rules import CONVERTERS, DOMAINS
 from lepton_compilers.importers.onnx.scope import reason_against
@@ -23,6 +24,7 @@ from lepton_compilers.importers.onnx.values import (
     HALVES,
     Array,
     Node,
+    Scope,
     Value,
     attribute_values,
     carrier,
@@ -39,11 +41,6 @@ DEEPEST = 12
 """Bodies within bodies."""
 MOST_NODES = 50_000
 """Nodes visited in all, repetitions of loops included."""
-MOST_ROUNDS = 1_024
-"""Repetitions of a loop, each of which becomes layers of its own."""
-
-Scope = dict[str, Value | None]
-"""Values by name; None for what depends on a node that nothing converts."""
 
 
 class Walk:
@@ -149,13 +146,30 @@ class Walk:
             cut = extents[held.get("start", 0) : held.get("end")]
             return [known_value(np.array(cut, np.int64))]
         if node.op_type in ("If", "Loop", "Scan"):
-            from lepton_compilers.importers.onnx.control import laid_out
-
-            return laid_out(self, node, inputs, scope, opset, depth)
+            return laid_out(
+                node,
+                inputs,
+                opset,
+                self.builder,
+                lambda graph, given, prefix: self._graph(graph, given, scope, opset, prefix, depth + 1),
+            )
         if any(v is not None and v.array is None for v in inputs):
             return None
         arrays = folded(node, inputs, opset)
         return None if arrays is None else [known_value(a) for a in arrays]
+
+    def _graph(
+        self, graph: Any, given: Scope, scope: Scope, opset: int, prefix: str, depth: int
+    ) -> list[Value | None]:
+        """The results of a graph inside a node. given: its inputs; scope: what it sees around it."""
+        inner = dict(scope)
+        inner.update({i.name: known_value(numpy_helper.to_array(i)) for i in graph.initializer})
+        inner.update(given)
+        self.nodes(graph.node, inner, opset, prefix, depth)
+        missing = [o.name for o in graph.output if o.name not in inner]
+        if missing:
+            raise BadInputError(f"the body of layer '{prefix[:-1]}' does not make its output '{missing[0]}'")
+        return [inner[o.name] for o in graph.output]
 
     def _body(
         self, function: Any, node: Any, name: str, inputs: list[Value | None], opset: int, depth: int

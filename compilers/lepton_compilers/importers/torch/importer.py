@@ -148,6 +148,7 @@ def _converted(program: ExportedProgram, trainable: bool) -> Any:
     from tvm import relax
 
     from lepton_compilers.importers.torch.layers import TorchLayers
+    from lepton_compilers.importers.torch.rules import RULES
 
     nodes = list(program.graph.nodes)
     kinds, values = _kinds(program), _values(program)
@@ -161,7 +162,7 @@ def _converted(program: ExportedProgram, trainable: bool) -> Any:
         kind = str(value.dtype).removeprefix("torch.")
         variables[node] = relax.Var(name, relax.TensorType(tuple(value.shape), kind))
     attributes = {"num_input": len(inputs), "output_names": _output_names(program)}
-    layers = TorchLayers(layer_names(nodes), constants)
+    layers = TorchLayers(layer_names(nodes), constants, RULES)
     try:
         module = layers.function(nodes, variables, attributes)
     except (LeptonError, MemoryError):

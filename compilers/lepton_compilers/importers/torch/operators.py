@@ -73,6 +73,9 @@ WHOLE = frozenset(
 )
 """What PyTorch would take apart, and there is something better for."""
 
+RECURRENT = ("gru.input", "lstm.input")
+"""Overloads that run over a whole sequence."""
+
 TRAINING_NORMS = ("_native_batch_norm_legit", "_native_batch_norm_legit_functional")
 
 HARMLESS_TEXTS = frozenset(

@@ -6,19 +6,15 @@ type's become a clip of the integers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from tvm import relax
 
+from lepton_compilers.importers.torch.layers import Node, Rule, TorchLayers
 from lepton_compilers.passes.graph import Expr
-
-if TYPE_CHECKING:
-    from lepton_compilers.importers.torch.layers import TorchLayers
-
-Node = Any
 
 SHIFT: Mapping[torch.dtype, tuple[int, str]] = {
     torch.int8: (0, "int8"),
@@ -93,7 +89,7 @@ def _array(layers: TorchLayers, node: Node, given: Any) -> Any:
     return layers.values[given].numpy()
 
 
-RULES: Mapping[str, Callable[[Any, Node], Any]] = {
+RULES: Mapping[str, Rule] = {
     "quantize_per_tensor.default": quantize,
     "quantize_per_tensor.tensor": quantize,
     "quantize_per_channel.default": quantize,

@@ -5,22 +5,20 @@ PyTorch keeps gates as i, f, g, o and r, z, n; ONNX as i, o, f, c and z, r, h, t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from tvm import relax
 
 from lepton_compilers.importers.onnx.recurrent import recurrent_layer
+from lepton_compilers.importers.torch.layers import Node, Rule, TorchLayers
+from lepton_compilers.importers.torch.operators import RECURRENT
 from lepton_compilers.passes.graph import Expr, is_constant, shape, value
 
-if TYPE_CHECKING:
-    from lepton_compilers.importers.torch.layers import TorchLayers
-
 Array = npt.NDArray[Any]
-Node = Any
 
 GATES: Mapping[str, tuple[int, ...]] = {"LSTM": (0, 3, 1, 2), "GRU": (1, 0, 2)}
 """Where PyTorch keeps the gates of ONNX's order."""
@@ -29,7 +27,7 @@ GATES: Mapping[str, tuple[int, ...]] = {"LSTM": (0, 3, 1, 2), "GRU": (1, 0, 2)}
 def kept_whole(node: Node) -> bool:
     """Whether an lstm or gru is one that `recurrent` takes: no packed sequence, no projection."""
     name = node.target.__name__
-    if name not in ("lstm.input", "gru.input"):
+    if name not in RECURRENT:
         return False
     states, parameters = node.args[1], node.args[2]
     hidden = (states[0] if name == "lstm.input" else states).meta["val"].shape[-1]
@@ -92,7 +90,7 @@ def _of_all(layers: TorchLayers, parts: list[Expr]) -> Expr:
     return parts[0] if len(parts) == 1 else layers.emit(relax.op.concat(parts, 0))
 
 
-RULES: Mapping[str, Callable[[Any, Node], Any]] = {
+RULES: Mapping[str, Rule] = {
     "lstm.input": partial(recurrent, "LSTM"),
     "gru.input": partial(recurrent, "GRU"),
 }

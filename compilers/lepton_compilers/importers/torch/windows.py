@@ -6,16 +6,12 @@ ceil_mode, counted padding and 'same' become widths in numbers, which is all tha
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tvm import relax
 
+from lepton_compilers.importers.torch.layers import Node, Rule, TorchLayers
 from lepton_compilers.passes.graph import Expr, shape
-
-if TYPE_CHECKING:
-    from lepton_compilers.importers.torch.layers import TorchLayers
-
-Node = Any
 
 
 def average_pool(layers: TorchLayers, node: Node) -> Expr:
@@ -159,7 +155,7 @@ def _each(given: Any, count: int) -> list[int]:
     return values * count if len(values) == 1 else values
 
 
-RULES: Mapping[str, Callable[[Any, Node], Any]] = {
+RULES: Mapping[str, Rule] = {
     "adaptive_avg_pool1d.default": adaptive_mean,
     "adaptive_avg_pool2d.default": adaptive_mean,
     "_adaptive_avg_pool2d.default": adaptive_mean,

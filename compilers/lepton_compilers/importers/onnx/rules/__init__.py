@@ -7,7 +7,8 @@ movement.py          shapes, slices, pads, tiles
 indexing.py          gathers and scatters; ordering.py: sorting, running sums
 reductions.py        sums, maxima … over axes
 normalization.py     means and variances taken out
-windows.py           convolutions and pools; window_extras.py: those whose windows are gathered
+windows.py           how windows slide: convolutions.py, pools.py; gathered_windows.py: cut out place by place
+products.py          products of matrices
 quantization.py      integers for reals: Q/DQ; quantised_layers.py: layers in integers
 ../recurrent.py      whole recurrent layers
 images.py            resizing, sampling; signals.py: Fourier transforms
@@ -20,18 +21,20 @@ from collections.abc import Mapping
 from lepton_compilers.importers.onnx import recurrent
 from lepton_compilers.importers.onnx.rules import (
     casts,
+    convolutions,
     elementwise,
+    gathered_windows,
     images,
     indexing,
     movement,
     normalization,
     ordering,
+    pools,
+    products,
     quantised_layers,
     quantization,
     reductions,
     signals,
-    window_extras,
-    windows,
 )
 from lepton_compilers.importers.onnx.values import Converter
 
@@ -43,8 +46,10 @@ CONVERTERS: Mapping[str, Converter] = {
     **ordering.RULES,
     **reductions.RULES,
     **normalization.RULES,
-    **windows.RULES,
-    **window_extras.RULES,
+    **convolutions.RULES,
+    **pools.RULES,
+    **gathered_windows.RULES,
+    **products.RULES,
     **quantization.RULES,
     **quantised_layers.RULES,
     **images.RULES,

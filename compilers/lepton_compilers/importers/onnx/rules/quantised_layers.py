@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from tvm import relax
 
-from lepton_compilers.importers.onnx.rules import elementwise, normalization, windows
+from lepton_compilers.importers.onnx.rules import convolutions, elementwise, normalization, pools, products
 from lepton_compilers.importers.onnx.rules.quantization import RULES as QUANTIZE_RULES
 from lepton_compilers.importers.onnx.rules.quantization import dequantised, quantised
 from lepton_compilers.importers.onnx.values import Converter, Node, Result, Value
@@ -47,7 +47,7 @@ def _bias(n: Node, place: int, x_scale: int, w_scale: int) -> Expr | None:
 
 def _conv(n: Node) -> Result:
     """x, its scale and zero point, the weights and theirs, those of the result, the bias."""
-    y = windows.convolved(n, _real(n, 0), _real(n, 3, axis=0), _bias(n, 8, 1, 4))
+    y = convolutions.convolved(n, _real(n, 0), _real(n, 3, axis=0), _bias(n, 8, 1, 4))
     return _integers(n, y, 6)
 
 
@@ -82,7 +82,7 @@ def _matmul_integer(n: Node) -> Result:
 
 
 def _conv_integer(n: Node) -> Result:
-    return windows.convolved(n, _less_zero(n, 0, 2, 1), _less_zero(n, 1, 3, 0), None)
+    return convolutions.convolved(n, _less_zero(n, 0, 2, 1), _less_zero(n, 1, 3, 0), None)
 
 
 def _two(function: Callable[[Expr, Expr], Expr]) -> Converter:
@@ -102,7 +102,7 @@ def _gemm(n: Node) -> Result:
     factors = {**n.attributes, "beta": 1.0}
     bias = _bias(n, 6, 1, 4)
     inner = n.on(a, b, *([bias] if bias is not None else []), operator="Gemm", **factors)
-    y = n.emit(windows.RULES["Gemm"](inner))
+    y = n.emit(products.RULES["Gemm"](inner))
     if n.has(7):
         return _integers(n, y, 7)
     return y
@@ -123,9 +123,9 @@ MICROSOFT: Mapping[str, Converter] = {
     **QUANTIZE_RULES,
     "QGemm": _gemm,
     "QLinearAdd": _two(op.add),
-    "QLinearAveragePool": _one(windows.RULES["AveragePool"]),
+    "QLinearAveragePool": _one(pools.RULES["AveragePool"]),
     "QLinearConcat": _concat,
-    "QLinearGlobalAveragePool": _one(windows.RULES["GlobalAveragePool"]),
+    "QLinearGlobalAveragePool": _one(pools.RULES["GlobalAveragePool"]),
     "QLinearLeakyRelu": _one(elementwise.RULES["LeakyRelu"]),
     "QLinearMul": _two(op.multiply),
     "QLinearSigmoid": _one(elementwise.RULES["Sigmoid"]),

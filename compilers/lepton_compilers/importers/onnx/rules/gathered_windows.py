@@ -9,15 +9,19 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from tvm import relax
 
-from lepton_compilers.importers.onnx.rules.windows import Window, channelwise, cut_to_fit, rounds_up, window
+from lepton_compilers.importers.onnx.rules.windows import (
+    MOST_PLACES,
+    Window,
+    counts,
+    cut_to_fit,
+    rounds_up,
+    window,
+)
 from lepton_compilers.importers.onnx.values import Converter, Node, Result, constant
 from lepton_compilers.passes.graph import Expr, dtype, shape
 from lepton_targets.errors import BadInputError
 
 op = relax.op
-
-MOST_PLACES = 1024
-"""Places of a window, each of which becomes layers of its own."""
 
 
 def _cuts(n: Node, x: Expr, w: Window, count: Sequence[int], fill: float) -> list[Expr]:
@@ -46,15 +50,6 @@ def _cuts(n: Node, x: Expr, w: Window, count: Sequence[int], fill: float) -> lis
         begin = [a * d for a, d in zip(at, w.dilation)]
         end = [b + (c - 1) * s + 1 for b, c, s in zip(begin, count, w.stride)]
         found.append(n.emit(op.strided_slice(x, list(range(2, 2 + axes)), begin, end, list(w.stride))))
-    return found
-
-
-def counts(w: Window, size: Sequence[int], ceil: bool) -> list[int]:
-    """Windows along each axis."""
-    found = []
-    for e, r, s, b, a in zip(size, w.reach, w.stride, w.before, w.after):
-        span = e + b + a - r
-        found.append((-(-span // s) if ceil else span // s) + 1)
     return found
 
 
@@ -210,40 +205,8 @@ def _column_to_image(n: Node) -> Result:
     return y
 
 
-def _deformable(n: Node) -> Result:
-    """Every place of the window is sampled at its own offset, then multiplied as in a convolution."""
-    x, weight, offset = n[0], n[1], n[2]
-    batch, channels, height, width = n.shape()
-    out, inner, kh, kw = n.shape(1)
-    groups, sets = int(n.attribute("group", 1)), int(n.attribute("offset_group", 1))
-    w = window(n, [kh, kw], [height, width])
-    rows, columns = counts(w, [height, width], False)
-    if channels % sets or inner * groups != channels or kh * kw > MOST_PLACES:
-        raise n.refused(f"has {sets} sets of offsets and {groups} groups on {channels} channels")
-    extents = (batch, channels, kh * kw, rows, columns)
-    geometry = [kh, kw, *w.stride, *w.dilation, w.before[0], w.before[1], sets]
-    xs = [x, offset, *([n[4]] if n.has(4) else [])]
-    sampled = n.own("deformed_windows", xs, extents, n.kind(), geometry=geometry)
-    parts = []
-    each = out // groups
-    for g in range(groups):
-        part = sampled
-        if groups > 1:
-            part = n.emit(op.strided_slice(sampled, [1], [g * inner], [(g + 1) * inner]))
-        part = n.emit(op.reshape(part, [batch, inner * kh * kw, rows * columns]))
-        kernels = weight
-        if groups > 1:
-            kernels = n.emit(op.strided_slice(weight, [0], [g * each], [(g + 1) * each]))
-        kernels = n.emit(op.reshape(kernels, [each, inner * kh * kw]))
-        parts.append(n.emit(op.matmul(kernels, part)))
-    y = parts[0] if len(parts) == 1 else n.emit(op.concat(parts, 1))
-    y = n.emit(op.reshape(y, [batch, out, rows, columns]))
-    return op.add(y, channelwise(n, n[3], 2)) if n.has(3) else y
-
-
 RULES: Mapping[str, Converter] = {
     "Col2Im": _column_to_image,
-    "DeformConv": _deformable,
     "GlobalLpPool": _global_lp_pool,
     "LpPool": _lp_pool,
     "MaxUnpool": _max_unpool,
