@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from lepton_compilers.backends import cpu
-from lepton_compilers.c_project import ModelIdentity, compiler_flags, project_files
+from lepton_compilers.c_project import compiler_flags, project_files
 from lepton_compilers.c_project.folder import write_project
+from lepton_compilers.c_project.identity import ModelIdentity
 from lepton_compilers.golden import Vector
 from lepton_sdk.program import Program
 

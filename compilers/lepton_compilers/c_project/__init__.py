@@ -1,6 +1,7 @@
 """A compiled network as a C project: generated code, kernels as they are, runtime, example, build file.
 
 export.py    from a model file to the project: `lepton compile --emit c-project`
+identity.py  what a project is called
 tables.py    the model's names, shapes, quantisation, weights and golden vectors as C
 folder.py    where it is written, whole or not at all
 templates/   files that only want a name filled in
@@ -11,9 +12,9 @@ from __future__ import annotations
 import importlib.resources
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from lepton_compilers.backends.cpu import CSources
+from lepton_compilers.c_project.identity import ModelIdentity
 from lepton_compilers.c_project.tables import data_array, header, tables
 from lepton_compilers.golden import Vector
 from lepton_sdk import __version__, runtime
@@ -32,32 +33,6 @@ RUNTIME = (
     "lepton_threads.h",
     "lepton_threads.c",
 )
-
-_TAKEN = frozenset(
-    (
-        *("auto", "bool", "break", "case", "char", "const", "continue", "default", "do", "double", "else"),
-        *("enum", "extern", "float", "for", "goto", "if", "inline", "int", "long", "main", "register"),
-        *("restrict", "return", "short", "signed", "sizeof", "static", "struct", "switch", "test"),
-        *("typedef", "union", "unsigned", "void", "volatile", "while"),
-    )
-)
-"""Words of C, and names that CMake or a program's start has."""
-
-
-@dataclass(frozen=True, slots=True)
-class ModelIdentity:
-    """What a project is called: a C identifier, the source's SHA-256, names of classes."""
-
-    name: str
-    source_sha256: str
-    labels: tuple[str, ...] = ()
-
-
-def c_identifier(text: str) -> str:
-    """`text` as a C identifier: other characters become `_`."""
-    name = re.sub(r"\W", "_", text, flags=re.ASCII).strip("_").lower()
-    taken = not name or name[0].isdigit() or name in _TAKEN or name.startswith("lepton_")
-    return f"model_{name}".rstrip("_") if taken else name
 
 
 def project_files(

@@ -48,8 +48,9 @@ def export(
     """Write the project; returns its files. request: for tiles. Others as for `lepton_compilers.compile`."""
     from lepton_compilers.backends.cpu import c_sources
     from lepton_compilers.backends.cpu.plans.tile_choice import by_table
-    from lepton_compilers.c_project import ModelIdentity, c_identifier, project_files
+    from lepton_compilers.c_project import project_files
     from lepton_compilers.c_project.folder import write_project
+    from lepton_compilers.c_project.identity import ModelIdentity, c_identifier
     from lepton_compilers.compilation import GOLDEN_VECTORS, build_program, check_labels
     from lepton_compilers.golden import golden_vectors
     from lepton_compilers.pack import tensor_spec

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lepton_compilers.backends.cpu import CSources
+from lepton_compilers.c_project.identity import ModelIdentity
 from lepton_compilers.golden import Vector, tolerances
 from lepton_sdk.program import Program, Tensor
 from lepton_targets import Cpu
-
-if TYPE_CHECKING:
-    from lepton_compilers.c_project import ModelIdentity
 
 TYPES = {
     "bool": "LEPTON_BOOL",

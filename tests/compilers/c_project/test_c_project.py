@@ -14,12 +14,11 @@ import pytest
 
 from lepton_compilers.backends import cpu
 from lepton_compilers.c_project import (
-    ModelIdentity,
-    c_identifier,
     compiler_flags,
     project_files,
 )
 from lepton_compilers.c_project.folder import write_project
+from lepton_compilers.c_project.identity import ModelIdentity
 from lepton_compilers.front import program_from
 from lepton_compilers.golden import golden_vectors
 from lepton_sdk.program import Program, reference
@@ -158,20 +157,6 @@ def test_wrong_use(tmp_path: Path, capfd: pytest.CaptureFixture[str], words: lis
     result = run_here(capfd, *base, *words)
     assert result.code == UsageError.exit_code
     assert message in result.err
-
-
-@pytest.mark.parametrize(
-    ("stem", "name"),
-    [
-        ("KWS-ref.v2", "kws_ref_v2"),
-        ("8bit", "model_8bit"),
-        ("main", "model_main"),
-        ("Größe", "gr__e"),
-        ("", "model"),
-    ],
-)
-def test_names_become_identifiers(stem: str, name: str) -> None:
-    assert c_identifier(stem) == name
 
 
 def test_every_cpu_has_flags_for_gcc_and_clang() -> None:
