@@ -2,6 +2,7 @@
 
 structure.py   layers, sizes a target, what stays float and why, from the bundle alone
 fidelity.py    every int8 or int16 layer against the float source: SQNR, ranges, histograms
+timing.py      what each layer takes on this machine
 judgement.py   labelled examples: accuracy, confusion matrix, ROC
 remedies.py    what to do about it, in words
 report.py      all of it as one value, which is also the JSON

@@ -38,6 +38,10 @@ def report(
     max_examples: Annotated[
         int | None, typer.Option(min=1, help="Use the first N examples; all, but 200 with --model.")
     ] = None,
+    measure: Annotated[
+        float | None,
+        typer.Option(min=0.01, help="Seconds to measure each layer's time on this machine; not without."),
+    ] = None,
     engine: Annotated[str, typer.Option(help="What runs the bundle: native or reference.")] = "native",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -50,6 +54,7 @@ def report(
         raise UsageError("--weights and --shape belong to --model", "name the float model with  --model FILE")
     from lepton_compilers.report.page import page
     from lepton_compilers.report.report import WITH_SOURCE, build
+    from lepton_compilers.report.timing import timed
     from lepton_sdk.bundle import Bundle
     from lepton_sdk.durable import write_durably
     from lepton_sdk.output_file import check_output
@@ -61,14 +66,16 @@ def report(
     opened = Bundle.open(bundle)
     arrays = read_arrays(data) if data else None
     source = _source(opened, model, weights, shape or ()) if model else None
-    session = Session(opened, engine=engine) if arrays is not None else None
+    judged = Session(opened, engine=engine) if arrays is not None else None
+    timing = timed(judged or Session(opened, engine=engine), measure) if measure is not None else None
     with progress_bar("report", max_examples or WITH_SOURCE, as_json or source is None) as progress:
         found = build(
             opened,
-            session=session,
+            session=judged,
             arrays=arrays,
             source=source,
             max_examples=max_examples,
+            timing=timing,
             progress=progress,
         )
     if output is not None:

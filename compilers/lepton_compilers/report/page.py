@@ -12,6 +12,7 @@ from lepton_compilers.report.sensitivity import sensitivity
 from lepton_compilers.report.style import STYLE
 from lepton_compilers.report.tables import bar, cell, frame, table
 from lepton_compilers.report.text import count, decibel, escaped, percent, shortened, size
+from lepton_compilers.report.timing import timing
 
 FULL_SCALE_DB = 60.0
 """SQNR that fills a bar."""
@@ -29,6 +30,7 @@ def page(report: Report) -> str:
         _sizes(report),
         _judgement(report.judgement),
         _layers(report),
+        timing(report.timing),
         _ranges(report),
         sensitivity(report.options.get("sensitivity")),
         _float_layers(report),

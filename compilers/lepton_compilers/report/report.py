@@ -22,6 +22,7 @@ from lepton_compilers.report.structure import (
     layers,
     target_sizes,
 )
+from lepton_compilers.report.timing import Timing
 from lepton_sdk.bundle import TensorSpec
 from lepton_sdk.evaluate import run_examples, scores
 from lepton_sdk.metrics import class_count
@@ -51,7 +52,8 @@ class FloatSource:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What is known of a bundle. `fidelity` is empty without a float source; `judgement` None without data.
+    """What is known of a bundle. `fidelity` is empty without a float source; `judgement` None without data,
+    `timing` where it was not measured.
 
     source_bytes: size of the float source's file. same_source: whether the bundle was compiled from it.
     """
@@ -76,6 +78,7 @@ class Report:
     fidelity: tuple[LayerFidelity, ...]
     judgement: Judgement | None
     remedies: tuple[str, ...]
+    timing: Timing | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Plain JSON values under the fields' names."""
@@ -89,14 +92,16 @@ def build(
     arrays: Mapping[str, Array] | None = None,
     source: FloatSource | None = None,
     max_examples: int | None = None,
+    timing: Timing | None = None,
     progress: Progress = lambda done: None,
 ) -> Report:
     """The report of a bundle.
 
     session, arrays: judge it on these examples (and `labels`, where they are among them), the first
     max_examples of them. source: with arrays, measure each layer too; the reference executor runs for that,
-    so without max_examples it stops at WITH_SOURCE. progress: told the examples measured. Raises
-    BadInputError for data that does not fit, or a source whose batch is more than one.
+    so without max_examples it stops at WITH_SOURCE. timing: its layers' on this machine. progress: told the
+    examples measured. Raises BadInputError for data that does not fit, or a source whose batch is more than
+    one.
     """
     program, manifest = bundle.program(), bundle.manifest
     rows = layers(program)
@@ -140,6 +145,7 @@ def build(
         fidelity,
         judgement,
         remedies(program, fidelity, in_float, judgement, quantised),
+        timing,
     )
 
 

@@ -214,10 +214,22 @@ class TestCommand:
         assert found["examples"] == found["judgement"]["n"] == 5
         assert found["fidelity"] == []
 
+    def test_shows_what_layers_take_here(self, folder: Path) -> None:
+        found = self.run(folder, "--measure", 0.05, "-o", "timed.html", "--json").json
+        assert found["timing"]["target"] in found["options"]["targets"]
+        layers = found["timing"]["layers"]
+        assert sum(layer["macs"] for layer in layers) == found["macs"]
+        assert sum(layer["share"] for layer in layers) == pytest.approx(1)
+        text = (folder / "timed.html").read_text(encoding="utf-8")
+        well_formed(text)
+        assert "Time by layer" in text
+        assert all(layer["shapes"] in text for layer in layers)
+
     @pytest.mark.parametrize(
         ("words", "code"),
         [
             ((), 2),
+            (("--measure", 0.01, "--engine", "reference", "--json"), 5),
             (("--model", "model.onnx", "--json"), 2),
             (("--shape", "x=1,3,16,16", "--json"), 2),
             (("--data", "absent.npz", "--json"), 3),
