@@ -1,4 +1,4 @@
-/* Micro-kernels of recurrent layers: a whole sequence a call, x and y [t][batch][…]. They stand on sequence.h.
+/* Micro-kernels of int8 recurrent layers: a whole sequence a call, x and y [t][batch][…]. They stand on sequence.h.
  *
  * The integer forms compute arithmetic number 1 bit for bit (docs/arithmetic.md, Lstm and Gru): sums are exact,
  * gates int16 by tables of 513 entries. Weights lie by input, [inputs][gates * units], so that neighbouring gates
@@ -122,70 +122,4 @@ LEPTON_KERNEL void gru_int8(uint8_t *restrict x_, uint8_t *restrict w_, uint8_t 
   }
 }
 
-/* ---- float32: weights [inputs][gates * units], recurrent weights [units][gates * units] ---- */
-
-/* y[g] += sum of x[i] * w[i][g], 16 gates at a time */
-LEPTON_KERNEL void add_products_float(const float *x, const float *w, float *y, const int inner, const int first,
-                                      const int last, const int stride) {
-#pragma clang fp contract(fast)
-  for (int g = first; g < last; g += 16) {
-    const int n = LEPTON_MIN(16, last - g);
-    float16_lanes sum = load_lanes(y + g, n);
-    for (int i = 0; i < inner; i++) sum += x[i] * load_lanes(w + (ptrdiff_t)i * stride + g, n);
-    store_clamped(y + g, sum, n, float_of_bits((int32_t)0xff800000), float_of_bits(0x7f800000));
-  }
-}
-
-LEPTON_KERNEL void lstm_float(uint8_t *restrict x_, uint8_t *restrict w_, uint8_t *restrict r_, uint8_t *restrict b_,
-                              uint8_t *restrict h0_, uint8_t *restrict c_, uint8_t *y_, uint8_t *restrict gates_,
-                              const int has_h, const int reverse, const int steps, const int batch, const int inputs,
-                              const int units) {
-  const float *weight = (const float *)w_, *recurrent = (const float *)r_, *bias = (const float *)b_;
-  float *gates = (float *)gates_;
-  for (int s = 0; s < steps; s++) {
-    const ptrdiff_t at = reverse ? steps - 1 - s : s, before = reverse ? at + 1 : at - 1;
-    for (int n = 0; n < batch; n++) {
-      const float *x = (const float *)x_ + (at * batch + n) * inputs;
-      const float *h = (s ? (const float *)y_ + before * batch * units : (const float *)h0_) + (ptrdiff_t)n * units;
-      float *y = (float *)y_ + (at * batch + n) * units, *c = (float *)c_ + (ptrdiff_t)n * units;
-      for (int g = 0; g < 4 * units; g++) gates[g] = bias[g];
-      add_products_float(x, weight, gates, inputs, 0, 4 * units, 4 * units);
-      if (s || has_h) add_products_float(h, recurrent, gates, units, 0, 4 * units, 4 * units);
-      for (int u = 0; u < units; u++) {
-        const float i = lepton_sigmoidf(gates[u]), f = lepton_sigmoidf(gates[units + u]);
-        const float g = lepton_tanhf(gates[2 * units + u]), o = lepton_sigmoidf(gates[3 * units + u]);
-        c[u] = f * c[u] + i * g;
-        y[u] = o * lepton_tanhf(c[u]);
-      }
-    }
-  }
-}
-
-LEPTON_KERNEL void gru_float(uint8_t *restrict x_, uint8_t *restrict w_, uint8_t *restrict r_, uint8_t *restrict b_,
-                             uint8_t *restrict rb_, uint8_t *restrict h0_, uint8_t *y_, uint8_t *restrict gates_,
-                             const int after, const int reverse, const int steps, const int batch, const int inputs,
-                             const int units) {
-  const float *weight = (const float *)w_, *recurrent = (const float *)r_, *bias = (const float *)b_;
-  /* gates: r, z, n of x; then n of h, and r * h where the reset comes first */
-  float *gates = (float *)gates_, *news = gates + 3 * units, *left = gates + 4 * units;
-  for (int s = 0; s < steps; s++) {
-    const ptrdiff_t at = reverse ? steps - 1 - s : s, before = reverse ? at + 1 : at - 1;
-    for (int n = 0; n < batch; n++) {
-      const float *x = (const float *)x_ + (at * batch + n) * inputs;
-      const float *h = (s ? (const float *)y_ + before * batch * units : (const float *)h0_) + (ptrdiff_t)n * units;
-      float *y = (float *)y_ + (at * batch + n) * units;
-      for (int g = 0; g < 3 * units; g++) gates[g] = bias[g];
-      for (int u = 0; u < units; u++) news[u] = after ? ((const float *)rb_)[u] : 0.0f;
-      add_products_float(x, weight, gates, inputs, 0, 3 * units, 3 * units);
-      add_products_float(h, recurrent, gates, units, 0, 2 * units, 3 * units);
-      for (int u = 0; u < 2 * units; u++) gates[u] = lepton_sigmoidf(gates[u]);
-      for (int u = 0; u < units; u++) left[u] = after ? h[u] : gates[u] * h[u];
-      add_products_float(left, recurrent + 2 * units, news, units, 0, units, 3 * units);
-      for (int u = 0; u < units; u++) {
-        const float new = lepton_tanhf(gates[2 * units + u] + (after ? gates[u] * news[u] : news[u]));
-        y[u] = new + gates[units + u] * (h[u] - new);
-      }
-    }
-  }
-}
 #endif

@@ -29,7 +29,7 @@ from lepton_compilers.backends.cpu.lowering.draft import Draft
 from lepton_compilers.backends.cpu.lowering.rows import Lowering, Rows
 from lepton_compilers.backends.cpu.plans.layout import LANES, Blocked, blocks
 from lepton_compilers.backends.cpu.plans.plan import Place
-from lepton_compilers.backends.cpu.portable import elementwise, layers
+from lepton_compilers.backends.cpu.portable import elementwise, layers, recurrent_f32
 from lepton_compilers.backends.cpu.portable.layers import (
     Products,
     float_bounds,
@@ -288,6 +288,15 @@ def emit_dense(op: Dense, draft: Draft) -> None:
     draft.call("dense_f32", place, panels, _bias(op, draft), y, rows, step, inner, o, mr, nv, *bounds)
 
 
+def _row_products(draft: Draft, x: Place, weight: FloatArray, bias: FloatArray, y: Place, rows: int) -> None:
+    """Rows of x, dense, by weights [O, K], as recurrent layers want them."""
+    out, inner = weight.shape
+    mr, nv = _tiles(draft).product(rows, out)[0]
+    panels = draft.constant(float_panels(weight.reshape(out, 1, inner, 1), nv))
+    extents = (rows, inner, inner, out, mr, nv)
+    draft.call("dense_f32", x, panels, draft.constant(bias), y, *extents, *float_bounds(None))
+
+
 def _rows(op: Dense, draft: Draft) -> tuple[Place, int]:
     """Where the rows of x begin, and floats from one to the next."""
     inner = draft.tensors[op.x].shape[1]
@@ -356,4 +365,5 @@ def lowerings(header: str, winograd_header: str | None = None) -> Rows:
         ClampTo: (Lowering(float_maps, emit_clamp, header),),
         Relu: (Lowering(float_maps, emit_clamp, header),),
         Concat: (JOINED,),
+        **recurrent_f32.lowerings(_row_products, header),
     }

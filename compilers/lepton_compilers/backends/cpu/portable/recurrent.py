@@ -1,4 +1,4 @@
-"""Portable rows of Lstm and Gru: kernels/recurrent.h."""
+"""Rows of int8 Lstm and Gru: kernels/recurrent.h."""
 
 from __future__ import annotations
 
@@ -16,14 +16,6 @@ from lepton_sdk.program.recurrent import Gru, Lstm, integer_constants
 
 HEADER = "recurrent.h"
 Recurrent = Lstm | Gru
-
-
-def _float(op: Recurrent, t: Tensors) -> Answer:
-    answer = typed(t, "float32", op.x, op.weight, op.recurrent, op.bias, op.y)
-    if isinstance(answer, No):
-        return answer
-    constant = all(t[name].value is not None for name in (op.weight, op.recurrent))
-    return when(constant, "recurrent layers need constant weights")
 
 
 def _int8(op: Recurrent, t: Tensors) -> Answer:
@@ -71,18 +63,6 @@ def _first(name: TensorId | None, size: int, dtype: str, draft: Draft) -> Place:
     return draft.constant(np.zeros(size, dtype)) if name is None else draft.read(name)
 
 
-def emit_lstm_float(op: Lstm, draft: Draft) -> None:
-    """The cell lives in the place of its last value."""
-    steps, batch, inputs, units = _extents(op, draft.tensors)
-    weights = draft.read(op.x), _columns(op.weight, draft), _columns(op.recurrent, draft), draft.read(op.bias)
-    h = draft.constant(np.zeros(1, np.float32)) if op.initial_h is None else draft.read(op.initial_h)
-    first = _first(op.initial_c, batch * units, "float32", draft)
-    c, y, gates = draft.write(op.c), draft.write(op.y), draft.scratch(4 * units * 4)
-    draft.call("copy_bytes", first, c, draft.tensors[op.c].nbytes)
-    flags = (int(op.initial_h is not None), int(op.reverse))
-    draft.call("lstm_float", *weights, h, c, y, gates, *flags, steps, batch, inputs, units)
-
-
 def emit_lstm_int8(op: Lstm, draft: Draft) -> None:
     """The cell lives in the place of its last value."""
     t = draft.tensors
@@ -105,17 +85,6 @@ def _recurrent_bias(op: Gru, draft: Draft) -> tuple[Place, int]:
     if op.recurrent_bias is None:
         return draft.constant(np.zeros(1, np.float32)), 0
     return draft.read(op.recurrent_bias), 1
-
-
-def emit_gru_float(op: Gru, draft: Draft) -> None:
-    """One call for the sequence."""
-    steps, batch, inputs, units = _extents(op, draft.tensors)
-    weights = draft.read(op.x), _columns(op.weight, draft), _columns(op.recurrent, draft), draft.read(op.bias)
-    recurrent_bias, after = _recurrent_bias(op, draft)
-    first = _first(op.initial_h, batch * units, "float32", draft)
-    y, gates = draft.write(op.y), draft.scratch(5 * units * 4)
-    flags = (after, int(op.reverse))
-    draft.call("gru_float", *weights, recurrent_bias, first, y, gates, *flags, steps, batch, inputs, units)
 
 
 def emit_gru_int8(op: Gru, draft: Draft) -> None:
@@ -144,6 +113,6 @@ def emit_gru_int8(op: Gru, draft: Draft) -> None:
 
 
 LOWERINGS: Rows = {
-    Lstm: (Lowering(_int8_lstm, emit_lstm_int8, HEADER), Lowering(_float, emit_lstm_float, HEADER)),
-    Gru: (Lowering(_int8, emit_gru_int8, HEADER), Lowering(_float, emit_gru_float, HEADER)),
+    Lstm: (Lowering(_int8_lstm, emit_lstm_int8, HEADER),),
+    Gru: (Lowering(_int8, emit_gru_int8, HEADER),),
 }

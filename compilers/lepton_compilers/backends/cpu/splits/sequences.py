@@ -118,6 +118,29 @@ def arg(itemsize: int) -> Rule:
     return along("outer", steps, lambda a: a["outer"] * a["n"] * a["inner"] / _REDUCED_A_NS)
 
 
+_SEQUENCES_TOGETHER = 4
+"""Sequences of a batch that share what a step reads of the weights: a part with fewer would read as much."""
+
+
+def recurrent(gates: int, rows: Mapping[str, int], macs_a_ns: float) -> Rule:
+    """Sequences of a batch. rows: bytes of a unit of one behind each pointer to states."""
+
+    def rule(a: Arguments, buffers: Buffers) -> Cut:
+        units, wide = a["units"], -(-a["units"] // 16) * 16
+        ns = a["steps"] * a["rows"] * gates * units * units / macs_a_ns
+        steps = {"of_x": gates * wide * 4, "gates_": 4 * wide * 4}
+        steps |= {name: units * nbytes for name, nbytes in rows.items()}
+
+        def part(first: int, count: int) -> tuple[Place | int, ...]:
+            begin = first * _SEQUENCES_TOGETHER
+            begins = {name: begin * nbytes for name, nbytes in steps.items()}
+            return a.changed(rows=min(count * _SEQUENCES_TOGETHER, a["rows"] - begin), **begins)
+
+        return Cut(-(-a["rows"] // _SEQUENCES_TOGETHER), ns, part)
+
+    return rule
+
+
 _LANE_SIZES = {"int8": 1, "float": 4, "int32": 4}
 
 UNARY: Rule = elements({"x_": 4, "y_": 4}, _UNARY_A_NS)
@@ -132,6 +155,9 @@ RULES: Mapping[str, Rule] = {
     "layer_norm_int8": _rows({"x_": 1, "y_": 1}, 1),
     "layer_norm_float": _rows({"x_": 4, "y_": 4}, 0.5),
     "slice_bytes": _slice,
+    # recurrent_f32.h
+    "lstm_f32": recurrent(4, {"h0_": 4, "c_": 4, "y_": 4}, _FLOAT_MACS_A_NS),
+    "gru_f32": recurrent(3, {"h0_": 4, "y_": 4}, _FLOAT_MACS_A_NS),
     "gather_rows": _gathered,
     # portable.h
     "softmax_int8": _rows({"x_": 1, "y_": 1}, 1),
