@@ -513,6 +513,14 @@ typedef float float4_lanes __attribute__((vector_size(16), aligned(4)));
 #define LEPTON_FLOAT_BLOCKS(width) 1
 #endif
 
+/* Lanes of two vectors by their numbers. */
+#if defined(__clang__) || __GNUC__ >= 12
+#define LEPTON_INTERLEAVED(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+typedef int32_t lane_numbers __attribute__((vector_size(64)));
+#define LEPTON_INTERLEAVED(a, b, ...) __builtin_shuffle(a, b, (lane_numbers){__VA_ARGS__})
+#endif
+
 LEPTON_KERNEL float16_lanes load_lanes(const float *x, const int n) {
   float16_lanes v = {0};
   if (n >= 16) {
@@ -532,14 +540,40 @@ LEPTON_KERNEL void store_clamped(float *y, const float16_lanes v, const int n, c
   }
 }
 
+/* rows[i][j] and rows[j][i] change places: four times, rows of one half are interleaved with those of the other. */
+LEPTON_KERNEL void turn_lanes(float16_lanes *rows) {
+  LEPTON_UNROLL for (int round = 0; round < 4; round++) {
+    float16_lanes turned[16];
+    LEPTON_UNROLL for (int i = 0; i < 8; i++) {
+      turned[2 * i] = LEPTON_INTERLEAVED(rows[i], rows[i + 8], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+      turned[2 * i + 1] =
+          LEPTON_INTERLEAVED(rows[i], rows[i + 8], 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+    }
+    LEPTON_UNROLL for (int i = 0; i < 16; i++) rows[i] = turned[i];
+  }
+}
+
 /* Weights [o][k] in the variables' order to lanes [o/16][k][16]. */
 LEPTON_KERNEL void pack_columns_float(uint8_t *restrict x_, uint8_t *restrict y_, const int o, const int k) {
   const float *x = (const float *)x_;
   float *y = (float *)y_;
-  for (int b = 0; b < (o + 15) / 16; b++)
-    for (int i = 0; i < k; i++)
+  for (int b = 0; b < (o + 15) / 16; b++) {
+    int turned = 0;
+#if defined(__AVX512F__)
+    /* Where 16 rows fit in registers. */
+    if (b * 16 + 16 <= o)
+      for (; turned + 16 <= k; turned += 16) {
+        float16_lanes rows[16];
+        LEPTON_UNROLL for (int i = 0; i < 16; i++) rows[i] = load_lanes(x + ((ptrdiff_t)b * 16 + i) * k + turned, 16);
+        turn_lanes(rows);
+        LEPTON_UNROLL for (int i = 0; i < 16; i++)
+          __builtin_memcpy(y + ((ptrdiff_t)b * k + turned + i) * 16, &rows[i], 64);
+      }
+#endif
+    for (int i = turned; i < k; i++)
       for (int l = 0; l < 16; l++)
         y[((ptrdiff_t)b * k + i) * 16 + l] = b * 16 + l < o ? x[((ptrdiff_t)b * 16 + l) * k + i] : 0.0f;
+  }
 }
 
 /* The products of one kernel row and column: c channels of each pixel p0 to p1 - 1 of a tile. */

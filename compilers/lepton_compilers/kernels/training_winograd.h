@@ -332,31 +332,10 @@ LEPTON_KERNEL void turn_matrix(uint8_t *restrict x_, uint8_t *restrict y_, const
   float *y = (float *)y_;
   LEPTON_LOOP for (int r = 0; r < rows; r += 16)
     LEPTON_LOOP for (int k = 0; k < columns; k += 16) {
-      __m512 a[16], b[16];
-      LEPTON_UNROLL for (int i = 0; i < 16; i++) a[i] = _mm512_loadu_ps(x + (ptrdiff_t)(r + i) * columns + k);
-      LEPTON_UNROLL for (int i = 0; i < 16; i += 2) {
-        b[i] = _mm512_unpacklo_ps(a[i], a[i + 1]);
-        b[i + 1] = _mm512_unpackhi_ps(a[i], a[i + 1]);
-      }
-      LEPTON_UNROLL for (int i = 0; i < 16; i += 4) {
-        const __m512d b0 = _mm512_castps_pd(b[i]), b1 = _mm512_castps_pd(b[i + 1]);
-        const __m512d b2 = _mm512_castps_pd(b[i + 2]), b3 = _mm512_castps_pd(b[i + 3]);
-        a[i] = _mm512_castpd_ps(_mm512_unpacklo_pd(b0, b2));
-        a[i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(b0, b2));
-        a[i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(b1, b3));
-        a[i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(b1, b3));
-      }
-      /* Row i of each four holds columns i, i + 4, i + 8 and i + 12 of four rows. */
-      LEPTON_UNROLL for (int i = 0; i < 4; i++) {
-        const __m512 low01 = _mm512_shuffle_f32x4(a[i], a[i + 4], 0x88), high01 = _mm512_shuffle_f32x4(a[i], a[i + 4], 0xdd);
-        const __m512 low23 = _mm512_shuffle_f32x4(a[i + 8], a[i + 12], 0x88);
-        const __m512 high23 = _mm512_shuffle_f32x4(a[i + 8], a[i + 12], 0xdd);
-        float *to = y + (ptrdiff_t)(k + i) * rows + r;
-        _mm512_storeu_ps(to, _mm512_shuffle_f32x4(low01, low23, 0x88));
-        _mm512_storeu_ps(to + (ptrdiff_t)8 * rows, _mm512_shuffle_f32x4(low01, low23, 0xdd));
-        _mm512_storeu_ps(to + (ptrdiff_t)4 * rows, _mm512_shuffle_f32x4(high01, high23, 0x88));
-        _mm512_storeu_ps(to + (ptrdiff_t)12 * rows, _mm512_shuffle_f32x4(high01, high23, 0xdd));
-      }
+      float16_lanes lanes[16];
+      LEPTON_UNROLL for (int i = 0; i < 16; i++) lanes[i] = load_lanes(x + (ptrdiff_t)(r + i) * columns + k, 16);
+      turn_lanes(lanes);
+      LEPTON_UNROLL for (int i = 0; i < 16; i++) __builtin_memcpy(y + (ptrdiff_t)(k + i) * rows + r, &lanes[i], 64);
     }
 }
 #endif

@@ -32,8 +32,7 @@ from lepton_compilers.backends.cpu.lowering.rows import choose, plan_function
 from lepton_compilers.backends.cpu.plans.plan import Plan
 from lepton_compilers.backends.cpu.plans.signatures import kernel_header
 from lepton_compilers.backends.cpu.plans.tile_choice import TileChoice, by_table
-from lepton_compilers.backends.cpu.rewrites.fused import ConvAdd
-from lepton_compilers.backends.cpu.rewrites.variable_weights import VariableConv2d
+from lepton_compilers.backends.cpu.rewrites import PLANNED
 from lepton_compilers.backends.cpu.weights.packing import WeightBlob
 from lepton_sdk.program import Operation, Program, TensorId, Tensors
 from lepton_targets import Cpu, Target
@@ -46,10 +45,7 @@ def operations(target: Target) -> list[str]:
     """Names of the operations that some row handles on `target`; none where it is no CPU to compile for."""
     if not isinstance(target, Cpu) or not target.available:
         return []
-    kinds = {kind for table in instruction_set(target.isa).tables for kind in table} - {
-        ConvAdd,
-        VariableConv2d,
-    }
+    kinds = {kind for table in instruction_set(target.isa).tables for kind in table} - PLANNED
     return sorted(kind.__name__ for kind in kinds)
 
 

@@ -32,6 +32,8 @@ from lepton_compilers.backends.cpu.portable import (
     sequence,
     state,
     training,
+    training_few_channels,
+    training_updates,
     uint8,
     vision,
 )
@@ -69,6 +71,8 @@ EVERYWHERE: tuple[Rows, ...] = (
     recurrent_f32.LOWERINGS,
     state.LOWERINGS,
     uint8.LOWERINGS,
+    training_few_channels.LOWERINGS,
+    training_updates.LOWERINGS,
     training.LOWERINGS,
 )
 """The tables that end every instruction set's list."""

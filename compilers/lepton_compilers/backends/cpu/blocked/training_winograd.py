@@ -24,7 +24,7 @@ HEADER = "training_winograd.h"
 POINTS = 6
 PLACES = POINTS * POINTS
 
-SCRATCH_BYTES = 256 << 10
+SCRATCH_BYTES = 512 << 10
 """Of transformed tiles: with the weights of 64 × 64 channels they stay in a core's 1 MB."""
 
 SUMS_BYTES = 640 << 10

@@ -15,6 +15,7 @@ from lepton_compilers.backends.cpu.plans.tile_choice import TileChoice, by_table
 from lepton_compilers.backends.cpu.rewrites.fused import fuse
 from lepton_compilers.backends.cpu.rewrites.origins import operation_numbers
 from lepton_compilers.backends.cpu.rewrites.phases import in_phases
+from lepton_compilers.backends.cpu.rewrites.spent_gradients import spent
 from lepton_compilers.backends.cpu.rewrites.variable_weights import with_variable_weights
 from lepton_compilers.backends.cpu.weights.packing import WeightBlob
 from lepton_sdk.program import Function, Operation, Program, TensorId, Tensors
@@ -98,6 +99,7 @@ def planned_form(program: Program, function: str, tables: Sequence[Rows]) -> tup
         return isinstance(choose(op, program.tensors, tables), Lowering)
 
     body = with_variable_weights(program.function(function), program.variable_ids, accepts)
+    body = spent(body, accepts)
     return program, fuse(body, program.tensors, accepts)
 
 

@@ -12,6 +12,7 @@ from lepton_compilers.backends.cpu.plans.signatures import Arguments
 from lepton_compilers.backends.cpu.splits.cuts import Buffers, Cut, Rule, elements
 
 _MACS_A_NS = 15
+_UPDATED_A_NS = 10
 _TOGETHER = 16
 """Channels or rows that kernels take at a time: a multiple of every instruction set's tile."""
 
@@ -51,6 +52,17 @@ def _dense_grad_input(a: Arguments, buffers: Buffers) -> Cut:
     return Cut(-(-rows // _TOGETHER), rows * inner * o / _MACS_A_NS, part)
 
 
+def _dense_update(a: Arguments, buffers: Buffers) -> Cut:
+    o, inner = a["o"], a["inner"]
+
+    def part(first: int, count: int) -> tuple[Place | int, ...]:
+        begin = first * _TOGETHER
+        rows = {name: begin * inner * 4 for name in ("parameter_", "velocity_")}
+        return a.changed(o=min(count * _TOGETHER, o - begin), dy=begin * 4, **rows)
+
+    return Cut(-(-o // _TOGETHER), a["rows"] * inner * o / _MACS_A_NS + inner * o / _UPDATED_A_NS, part)
+
+
 def _conv_macs(a: Arguments) -> int:
     return a["oh"] * a["ow"] * a["kh"] * a["kw"] * a["o"] * a["c"]
 
@@ -74,6 +86,11 @@ RULES: Mapping[str, Rule] = {
     "max_pool_grad": _images(_windows),
     "average_pool_grad": _images(_windows),
     "dense_grad_input": _dense_grad_input,
+    "dense_update": _dense_update,
+    "border_floats": _images(lambda a: a["h"] * a["row"]),
+    "few_channels_grad_weight": _images(
+        lambda a: a["images"] * a["oh"] * a["ow"] * a["o"] * a["kh"] * a["run"]
+    ),
     "relu_grad": elements({"dy_": 4, "y_": 4, "dx_": 4}, 8),
     "sgd_momentum": elements({"parameter_": 4, "velocity_": 4, "gradient_": 4}, 8),
 }
