@@ -15,10 +15,10 @@ training_portable.h   gradients, the loss, the update
 By instruction set:
 finish.h              where int8 sums start and what becomes of them: bounds, residuals
 avx512vnni.h          int8 operations by vpdpbusd; VBMI where the compiler may use it, no bf16
-avx512f.h             float32 in blocks of 16 channels; avx512f_winograd.h: 3 × 3 with fewer products
+blocked_f32.h         float32 in blocks of 16 channels, on lanes and products that one of these headers gives;
+                      winograd_f32.h: 3 × 3 with fewer products
+avx512f.h, avx2_fma.h x86-64 with AVX-512, with AVX2 and FMA; neon_f32.h: 64-bit Arm
 avx512bf16.h          float32 multiplied as bfloat16, where allowed; avx512bf16_winograd.h: on its maps
-blocked_f32.h         the same on lanes and products that one of these headers gives; winograd_f32.h
-avx2_fma.h, neon_f32.h x86-64 with AVX2 and FMA, 64-bit Arm
 blocked.h             int8 operations in blocks of 16 channels, on the tiles that one of these headers gives:
 avx2.h, avxvnni.h     x86-64 with vectors of 256 bits; avx2_lanes.h: what they share
 rvv.h                 RISC-V with vectors

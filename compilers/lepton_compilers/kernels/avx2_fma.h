@@ -7,6 +7,7 @@
 typedef __m256 lanes_f32;
 #define LEPTON_FLOATS 8
 #define LEPTON_CHANNELS 2
+#define LEPTON_CHAINS(nv) ((nv) > 7 ? 1 : (nv) > 3 ? 2 : (nv) > 1 ? 4 : 8)
 
 LEPTON_KERNEL lanes_f32 load_f32(const float *p) { return _mm256_loadu_ps(p); }
 LEPTON_KERNEL void store_f32(float *p, const lanes_f32 v) { _mm256_storeu_ps(p, v); }

@@ -1,10 +1,11 @@
 /* Products of bfloat16 for x86-64 with AVX512-BF16, one image a call; sums are float32, as in docs/arithmetic.md.
  *
- * Feature maps lie as those of avx512f.h, [block][pixel][16], in bfloat16: the two bytes that a float32 begins with.
+ * Feature maps lie as those of blocked_f32.h, [block][pixel][16], in bfloat16: the two bytes that a float32 begins with.
  * vdpbf16ps multiplies a pair of neighbouring input channels, one dword broadcast, with 16 pairs of weights; they come
  * in panels of nv blocks, [...][pair of input channels][nv][16][2]. A channel that has no partner is paired with zero,
  * not with what lies beside it. Distances are in elements. Results are bfloat16 or float32: y_bytes an element; so is
- * a residual, of r_bytes. It stands on avx512f.h.
+ * a residual, of r_bytes. It stands on avx512f.h
+ * and blocked_f32.h.
  */
 #ifndef LEPTON_AVX512BF16_H
 #define LEPTON_AVX512BF16_H

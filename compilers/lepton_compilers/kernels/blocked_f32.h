@@ -2,6 +2,8 @@
  *
  *   lanes_f32          a vector of LEPTON_FLOATS floats, 16 or a part of them
  *   LEPTON_CHANNELS    input channels that the functions below take at a time, besides one: 1, 2 or 4
+ *   LEPTON_CHAINS      of so many vectors of a row's sums: into how many each is split, so that their latency overlaps;
+ *                      1, 2, 4 or 8
  *   load_f32, store_f32, every_f32, fused_f32, raised_f32, lowered_f32, larger_f32
  *   add_products_f32   n input channels of mr pixels, `pixel` apart, by nv vectors of weights, those of each channel `step` apart
  *   add_columns_f32    the same for the three columns of a kernel row, weights [channel][column]; columns of the window
@@ -244,7 +246,7 @@ LEPTON_KERNEL void dense_f32(uint8_t *restrict x, uint8_t *restrict weight, uint
   dense_range_f32(x, weight, bias, y, rows, step, inner, o, o, mr, nv, lo, hi);
 }
 
-/* One row by a panel of n channels; chains: sums that each is split in, so that their latency overlaps. */
+/* One row by a panel of n channels; chains: sums that each is split in. */
 LEPTON_KERNEL void row_panel(const float *x, const int inner, const float *weight, const float *bias, float *y,
                              const int n, const int chains, const float_finish finish) {
   const int nv = LEPTON_VECTORS(n), step = LEPTON_BLOCKS(n) * 16;
@@ -265,20 +267,16 @@ LEPTON_KERNEL void row_panel(const float *x, const int inner, const float *weigh
   finish_tile_f32(y, sum, 0, 16, 1, n, 1, finish);
 }
 
-/* Sums of a block that hide the latency of one addition. */
-LEPTON_KERNEL int chains_f32(const int n) {
-  const int nv = LEPTON_VECTORS(n);
-  return nv >= 8 ? 1 : nv >= 4 ? 2 : nv >= 2 ? 4 : 8;
-}
 LEPTON_KERNEL void row_f32(uint8_t *restrict x_, uint8_t *restrict w_, uint8_t *restrict b_, uint8_t *restrict y_,
                            const int inner, const int o, const int nv, const int lo, const int hi) {
   const float *x = (const float *)x_, *weight = (const float *)w_, *bias = (const float *)b_;
   float *y = (float *)y_;
   const int n = nv * 16, whole = (o - 1) / n * n, last = o - whole;
   LEPTON_LOOP for (int v = 0; v < whole; v += n)
-    row_panel(x, inner, weight + (ptrdiff_t)v * inner, bias + v, y + v, n, chains_f32(n), bounded(lo, hi));
-  row_panel(x, inner, weight + (ptrdiff_t)whole * inner, bias + whole, y + whole, last, chains_f32(last),
-            bounded(lo, hi));
+    row_panel(x, inner, weight + (ptrdiff_t)v * inner, bias + v, y + v, n, LEPTON_CHAINS(LEPTON_VECTORS(n)),
+              bounded(lo, hi));
+  row_panel(x, inner, weight + (ptrdiff_t)whole * inner, bias + whole, y + whole, last,
+            LEPTON_CHAINS(LEPTON_VECTORS(last)), bounded(lo, hi));
 }
 
 /* ---- 3 x 3 convolution, stride 1 or 2, borders skipped ---- */

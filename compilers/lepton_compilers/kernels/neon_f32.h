@@ -7,6 +7,7 @@
 typedef float32x4_t lanes_f32;
 #define LEPTON_FLOATS 4
 #define LEPTON_CHANNELS 4
+#define LEPTON_CHAINS(nv) ((nv) > 7 ? 1 : (nv) > 3 ? 2 : (nv) > 1 ? 4 : 8)
 
 LEPTON_KERNEL lanes_f32 load_f32(const float *p) { return vld1q_f32(p); }
 LEPTON_KERNEL void store_f32(float *p, const lanes_f32 v) { vst1q_f32(p, v); }

@@ -79,7 +79,7 @@ EVERYWHERE: tuple[Rows, ...] = (
 
 PORTABLE = InstructionSet(EVERYWHERE)
 
-AVX512F = float32.lowerings("avx512f.h", "avx512f_winograd.h")
+AVX512F = float32.lowerings("avx512f.h")
 AVX2_FMA = float32.lowerings("avx2_fma.h")
 NEON_F32 = float32.lowerings("neon_f32.h")
 

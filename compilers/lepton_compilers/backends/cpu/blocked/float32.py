@@ -1,6 +1,6 @@
-"""float32 rows on maps blocked by 16 channels: kernels/avx512f.h, and blocked_f32.h for AVX2 and NEON.
+"""float32 rows on maps blocked by 16 channels: kernels/blocked_f32.h, winograd_f32.h.
 
-The headers define the same kernels; what differs is where they stand and their tiles, tiles/float32.py.
+Each instruction set's header gives their lanes; what differs besides is their tiles, tiles/float32.py.
 Weights that are variables are packed at every call by the portable rows; those here take constants.
 """
 
@@ -341,18 +341,18 @@ def emit_max_pool(op: MaxPool2d, draft: Draft) -> None:
     _pooled("max_pool_f32", op, draft, pool_window(op, draft))
 
 
-def lowerings(header: str, winograd_header: str | None = None) -> Rows:
-    """The rows whose kernels stand in `header`; winograd_header: where Winograd's stand, if not there."""
+def lowerings(header: str) -> Rows:
+    """The rows whose kernels stand on the lanes of `header`."""
     convolutions = (
-        (few_channels, _of_constants(emit_few_channels), header),
-        (pointwise, _of_constants(emit_pointwise), header),
-        (winograd, _of_constants(emit_winograd), winograd_header or header),
-        (three_by_three, _of_constants(emit_conv3x3), header),
-        (constant_products, _of_constants(emit_conv2d), header),
+        (few_channels, _of_constants(emit_few_channels)),
+        (pointwise, _of_constants(emit_pointwise)),
+        (winograd, _of_constants(emit_winograd)),
+        (three_by_three, _of_constants(emit_conv3x3)),
+        (constant_products, _of_constants(emit_conv2d)),
     )
     return {
-        Conv2d: tuple(Lowering(accepts, emit, where) for accepts, emit, where in convolutions),
-        ConvAdd: tuple(Lowering(adding(accepts), emit, where) for accepts, emit, where in convolutions),
+        Conv2d: tuple(Lowering(accepts, emit, header) for accepts, emit in convolutions),
+        ConvAdd: tuple(Lowering(adding(accepts), emit, header) for accepts, emit in convolutions),
         DepthwiseConv2d: (
             Lowering(depthwise3x3, emit_depthwise3x3, header),
             Lowering(depthwise, emit_depthwise, header),

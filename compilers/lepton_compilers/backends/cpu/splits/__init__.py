@@ -3,7 +3,7 @@
 parts.py      a call in parts, and which calls run side by side
 cuts.py       ways to cut, which the rules are made of
 dense.py      rules of portable.h
-avx512.py     of avx512vnni.h, avx512f.h and blocked_f32.h
+avx512.py     of avx512vnni.h and blocked_f32.h
 blocked.py    of blocked.h
 winograd.py   of Winograd's kernels
 bfloat16.py   of avx512bf16.h

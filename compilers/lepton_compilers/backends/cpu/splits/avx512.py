@@ -1,4 +1,4 @@
-"""Cuts of the kernels of avx512vnni.h, avx512f.h and blocked_f32.h, maps in blocks of 16 channels."""
+"""Cuts of the kernels of avx512vnni.h and blocked_f32.h, maps in blocks of 16 channels."""
 
 from __future__ import annotations
 
@@ -192,7 +192,7 @@ def padded_maps(count: str, row: str, itemsize: int) -> Rule:
     return rule
 
 
-# Float32, avx512f.h and blocked_f32.h
+# Float32, blocked_f32.h
 
 
 def _conv_ns(taps: Number) -> Callable[[Arguments], float]:
@@ -229,7 +229,7 @@ def _panels_f32(taps: Number) -> Rule:
 
 
 RULES: Mapping[str, Rule] = {
-    # avx512f.h, blocked_f32.h
+    # blocked_f32.h
     "conv_f32": _panels_f32(_window),
     "conv_add_f32": _panels_f32(_window),
     "conv3x3_f32": _panels_f32(lambda a: 9),

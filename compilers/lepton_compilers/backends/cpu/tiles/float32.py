@@ -154,7 +154,6 @@ NEON = NarrowTiles(
 
 BY_HEADER: Mapping[str, FloatTiles] = {
     "avx512f.h": AVX512,
-    "avx512f_winograd.h": AVX512,
     "avx2_fma.h": AVX2,
     "neon_f32.h": NEON,
 }
