@@ -6,7 +6,7 @@ import dataclasses
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -169,8 +169,9 @@ def compile_command(
     shapes = dict(named_shape(text) for text in shape or ()) or None
     table: Sensitivity | None = None
     if max_accuracy_drop is not None and calibration is not None:
-        loaded = load_weights(weights) if weights else None
-        table = _sensitivity(content, config, read_arrays(calibration), max_accuracy_drop, shapes, loaded)
+        loaded, samples = load_weights(weights) if weights else None, read_arrays(calibration)
+        with Progress(as_json) as report:
+            table = _sensitivity(content, config, samples, max_accuracy_drop, shapes, loaded, report)
         config = dataclasses.replace(
             config,
             int16_layers=(*config.int16_layers, *table.int16_layers),
@@ -248,13 +249,15 @@ def _sensitivity(
     max_drop: float,
     shapes: dict[str, tuple[int, ...]] | None,
     weights: dict[str, Any] | None,
+    report: Callable[[str], None],
 ) -> Sensitivity:
     from lepton_compilers.importers.source import import_model
     from lepton_compilers.passes.pipeline import front_half, run_passes
     from lepton_compilers.quantize.sensitivity import search
 
+    report("import")
     module = import_model(content, shapes=shapes, weights=weights)
-    return search(run_passes(module, front_half(None, None)), config, samples, max_drop)
+    return search(run_passes(module, front_half(None, None)), config, samples, max_drop, report)
 
 
 def import_tvm(source_format: str) -> None:

@@ -182,6 +182,7 @@ def build_program(
         trainable=trainable is not None,
         weights=weights,
         explain=explain,
+        progress=lambda done, total: report(f"quantise: {done:,} of {total:,} runs of a sample"),
     )
     if calibration is not None and quantization is None:
         from lepton_compilers.pack import kind

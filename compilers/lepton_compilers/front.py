@@ -38,7 +38,7 @@ def program_from(
     a model that is int8 already stays as it is). shapes: of inputs the file leaves open. trainable: float
     parameters become variables by their source names. weights: arrays that replace the model's parameters.
     explain: collects a PassRecord for the import, each pass and the last step. progress: called with the
-    calibration samples done and their number.
+    runs of calibration samples done and their number, several a sample.
 
     Raises BadInputError, UnsupportedOperatorError, UsageError.
     """

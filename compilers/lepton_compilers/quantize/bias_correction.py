@@ -16,7 +16,7 @@ from tvm import relax
 
 from lepton_compilers.passes.graph import Expr, Var, shape
 from lepton_compilers.passes.rewrite import Rewriter
-from lepton_compilers.quantize.calibrate import batches_for, compiled
+from lepton_compilers.quantize.calibrate import Progress, batches_for, compiled
 
 Array = npt.NDArray[Any]
 
@@ -27,6 +27,7 @@ def mean_errors(
     samples: Mapping[str, Array] | None,
     *,
     max_samples: int | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Array]:
     """Mean of layer(x, Wq − W) over samples and positions, float64 [channels], by layer name.
 
@@ -55,4 +56,6 @@ def mean_errors(
     for index in range(total):
         means = run([array[index] for array in batches.values()])
         sums = [held + mean.astype(np.float64) for held, mean in zip(sums, means)]
+        if progress is not None:
+            progress(index + 1, total)
     return {name: held / total for name, held in zip(rounding, sums)}

@@ -34,7 +34,7 @@ from lepton_compilers.passes.graph import (
     value,
 )
 from lepton_compilers.passes.rewrite import Rewriter
-from lepton_compilers.quantize.calibrate import calibrate
+from lepton_compilers.quantize.calibrate import Progress, calibrate
 
 Array = npt.NDArray[Any]
 
@@ -65,13 +65,14 @@ def equalise(
     *,
     per_channel: bool = True,
     max_samples: int | None = None,
+    progress: Progress | None = None,
 ) -> Any:
     """The module with every pair of layers that allows it evened out."""
     graph = Graph(module["main"])
     pairs = list(_pairs(graph))
     if not pairs:
         return module
-    seen = calibrate(module, samples, observer=ChannelMagnitude, max_samples=max_samples)
+    seen = calibrate(module, samples, observer=ChannelMagnitude, max_samples=max_samples, progress=progress)
     divided: dict[Var, Array] = {}
     multiplied: dict[Var, Array] = {}
     for result, first, second_var, second in pairs:

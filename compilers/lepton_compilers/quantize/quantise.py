@@ -40,18 +40,34 @@ def quantise(
     def quantise(module: Any) -> Any:
         if any(operator(b.value) == QUANTIZE for b in bindings(module["main"])):
             return module
+        sweeps = 1 + config.equalise + config.bias_correction
         if config.equalise:
-            module = equalise(module, samples, per_channel=config.per_channel, max_samples=config.max_samples)
+            module = equalise(
+                module,
+                samples,
+                per_channel=config.per_channel,
+                max_samples=config.max_samples,
+                progress=_sweep(progress, 0, sweeps),
+            )
         ranges = calibrate(
             module,
             samples,
             observer=OBSERVERS[config.observer],
             max_samples=config.max_samples,
-            progress=progress,
+            progress=_sweep(progress, config.equalise, sweeps),
         )
-        return quantised(module, ranges, config, samples)
+        return quantised(
+            module, ranges, config, samples, progress=_sweep(progress, 1 + config.equalise, sweeps)
+        )
 
     return quantise
+
+
+def _sweep(progress: Progress | None, number: int, of: int) -> Progress | None:
+    """One of several walks over the samples, counted on from those before it."""
+    if progress is None:
+        return None
+    return lambda done, total: progress(number * total + done, of * total)
 
 
 def quantised(
@@ -60,6 +76,7 @@ def quantised(
     config: QuantizationConfig,
     samples: Mapping[str, Array] | None,
     errors: Mapping[str, Array] | None = None,
+    progress: Progress | None = None,
 ) -> Any:
     """The module in integers, given what was observed. Raises UsageError for unknown names of layers.
 
@@ -76,7 +93,7 @@ def quantised(
     once = walk.run()
     if errors is not None or not config.bias_correction or not walk.rounding:
         return once
-    measured = mean_errors(module, walk.rounding, samples, max_samples=config.max_samples)
+    measured = mean_errors(module, walk.rounding, samples, max_samples=config.max_samples, progress=progress)
     return Quantiser(module, ranges, config, measured).run()
 
 

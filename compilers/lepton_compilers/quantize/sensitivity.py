@@ -7,7 +7,7 @@ anew, which is a walk over its layers, and runs the examples from the first laye
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -124,9 +124,16 @@ class _Search:
     """One network, calibrated once; `measure` gives SQNR in dB and accuracy of a choice."""
 
     def __init__(
-        self, module: Any, config: QuantizationConfig, samples: Mapping[str, Array] | None, exact: Program
+        self,
+        module: Any,
+        config: QuantizationConfig,
+        samples: Mapping[str, Array] | None,
+        exact: Program,
+        report: Callable[[str], None],
     ) -> None:
         inputs, self.labels = _labelled(exact, samples)
+        self._report = report
+        report("sensitivity: calibrate")
         if config.equalise:
             module = equalise(module, samples, per_channel=config.per_channel, max_samples=config.max_samples)
         observer = OBSERVERS[config.observer]
@@ -144,6 +151,8 @@ class _Search:
         choice = _Choice(tuple(sorted(choice.int16)), tuple(sorted(choice.real)))
         if choice not in self._measured:
             self.count += 1
+            apart = counted(len(choice.int16) + len(choice.real), "layer")
+            self._report(f"sensitivity: trial {self.count}, with {apart} not in {self.config.activations}")
             config = dataclasses.replace(
                 self.config,
                 int16_layers=(*self.config.int16_layers, *choice.int16),
@@ -161,7 +170,11 @@ class _Search:
 
 
 def search(
-    module: Any, config: QuantizationConfig, samples: Mapping[str, Array] | None, max_drop: float
+    module: Any,
+    config: QuantizationConfig,
+    samples: Mapping[str, Array] | None,
+    max_drop: float,
+    report: Callable[[str], None] = lambda step: None,
 ) -> Sensitivity:
     """Hold layers in int16, else in float, until accuracy is within `max_drop` of float's.
 
@@ -169,7 +182,8 @@ def search(
     Where all of those do not suffice, layers become float in the order of what that gains. In the end each
     layer goes back to what is cheaper where accuracy allows it. module: tidy and float, as quantise takes it.
     samples: inputs and `labels`. max_drop: a share, 0.01 is a point. No trial is made of single layers where
-    the integers are good enough as they are. Raises UsageError, BadInputError.
+    the integers are good enough as they are. report: called with the step under way.
+    Raises UsageError, BadInputError.
 
     Cost: one calibration; two trials a layer, then at most five a layer; a trial runs at most MAX_EXAMPLES.
     """
@@ -177,7 +191,7 @@ def search(
         raise UsageError(f"the largest drop of accuracy is {max_drop}; a share in 0 … 1 is expected")
     if any(operator(b.value) == QUANTIZE for b in bindings(module["main"])):
         raise UsageError("the model is quantised already", "search in its float source")
-    trial = _Search(module, config, samples, integerize(module))
+    trial = _Search(module, config, samples, integerize(module), report)
     enough = trial.float_accuracy - max_drop
     base = trial.measure(_Choice(), remember=True)
     if base[1] >= enough:

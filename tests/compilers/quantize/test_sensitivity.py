@@ -105,7 +105,9 @@ def test_the_search_reaches_the_accuracy_asked_for_and_says_how() -> None:
     assert gains == sorted(gains, reverse=True)
     assert found.layers[0].layer in found.show()
     assert found.trials <= 7 * len(found.layers) + 1
-    loose = search(tidy(content), SPOILT, samples, 0.9)
+    steps: list[str] = []
+    loose = search(tidy(content), SPOILT, samples, 0.9, steps.append)
+    assert steps == ["sensitivity: calibrate", "sensitivity: trial 1, with 0 layers not in int8"]
     assert (loose.int16_layers, loose.float_layers, loose.trials) == ((), (), 1)
     assert loose.show().endswith("; 1 trial")
 
