@@ -7,15 +7,13 @@ the converting call. Buffers become arena offsets only when the plan is finished
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 import numpy.typing as npt
 
-from lepton_compilers.arena import Lifetime, plan_arena
-from lepton_compilers.backends.cpu.codegen.tir import HEADER_ORDER, ordered_headers
+from lepton_compilers.backends.cpu.lowering.assembly import Drafted, DraftedCall, assembled
 from lepton_compilers.backends.cpu.lowering.joined import Slice
 from lepton_compilers.backends.cpu.lowering.uses import ALWAYS, last_uses, output_homes
 from lepton_compilers.backends.cpu.plans.layout import (
@@ -27,8 +25,7 @@ from lepton_compilers.backends.cpu.plans.layout import (
     MapElements,
     blocked_form,
 )
-from lepton_compilers.backends.cpu.plans.plan import Buffer, Call, Conversion, Layer, Place, Plan, Space
-from lepton_compilers.backends.cpu.plans.signatures import parameters
+from lepton_compilers.backends.cpu.plans.plan import Buffer, Call, Conversion, Place, Plan, Space
 from lepton_compilers.backends.cpu.plans.tile_choice import (
     Products,
     Tile,
@@ -39,9 +36,8 @@ from lepton_compilers.backends.cpu.plans.tile_choice import (
     tiled_layer,
 )
 from lepton_compilers.backends.cpu.rewrites.fused import ConvAdd
-from lepton_compilers.backends.cpu.splits.parts import MOST_PARTS, WHOLE, Split, joined, split
 from lepton_compilers.backends.cpu.weights.packing import WeightBlob
-from lepton_sdk.program import Function, Operation, Program, Tensor, TensorId
+from lepton_sdk.program import Function, Operation, Program, TensorId
 from lepton_sdk.program.operations import Concat
 
 PORTABLE_HEADER = "portable.h"
@@ -74,15 +70,8 @@ class Draft:
         self._int8_elements = elements
         self._choice = choice
         self._joined = dict(joined)
-        self._tiles: list[TileUse] = []
         self._weights = weights
-        self._calls: list[Call] = []
-        self._sources: dict[str, str] = {}
-        self._headers: list[str] = []
-        self._steps: list[int] = []
-        self._conversions: dict[int, Conversion] = {}
-        self._together: list[tuple[int, int]] = []
-        self._buffers: dict[str, Buffer] = {}
+        self._drafted = Drafted()
         self._dense: dict[TensorId, Place] = {}
         self._blocked: dict[TensorId, Blocked] = {}
         self._bfloat16: dict[TensorId, Blocked] = {}
@@ -97,33 +86,31 @@ class Draft:
 
     def call(self, kernel: str, *arguments: Place | int, times: int = 1) -> None:
         """Add a kernel call, repeated `times` with stepping addresses."""
-        self._calls.append(Call(kernel, arguments, times))
-        self._headers.append(self.header)
-        self._steps.append(self.step)
+        self._drafted.calls.append(DraftedCall(Call(kernel, arguments, times), self.header, self.step))
 
     def _convert(self, conversion: Conversion, kernel: str, *arguments: Place | int) -> None:
         """As `call`, of what is no operation's own work."""
-        self._conversions[len(self._calls)] = conversion
-        self.call(kernel, *arguments)
+        call = Call(kernel, arguments)
+        self._drafted.calls.append(DraftedCall(call, self.header, self.step, conversion))
 
     def tile(self, kernel: str, op: Products | ConvAdd, tiles: Tiles) -> Tile:
         """The tile for the layer that `kernel` runs, one of `tiles`, all legal ones, the table's first."""
         layer = tiled_layer(kernel, self.header, op, self.tensors)
         chosen = self._choice(layer, tiles)
-        self._tiles.append(TileUse(layer, tiles, chosen, self.step))
+        self._drafted.tiles.append(TileUse(layer, tiles, chosen, self.step))
         return chosen
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
         """Calls added inside write apart and read nothing of each other: they may run at the same time."""
-        first = len(self._calls)
+        first = len(self._drafted.calls)
         yield
-        if len(self._calls) - first > 1:
-            self._together.append((first, len(self._calls)))
+        if len(self._drafted.calls) - first > 1:
+            self._drafted.together.append((first, len(self._drafted.calls)))
 
     def source(self, kernel: str, text: str) -> None:
         """Add the C text of a kernel that stands in no header."""
-        self._sources[kernel] = text
+        self._drafted.sources[kernel] = text
 
     def value(self, name: TensorId) -> npt.NDArray[Any] | None:
         """What the compiler knows of a tensor: a constant's value; None for variables and intermediates."""
@@ -136,7 +123,7 @@ class Draft:
 
     def scratch(self, nbytes: int, element_bytes: int = 0) -> Place:
         """Bytes that live only between the calls that name them; element_bytes: of a map's values."""
-        name = f"scratch {len(self._buffers)}"
+        name = f"scratch {len(self._drafted.buffers)}"
         return self._placed(Buffer(name, nbytes, Space.ARENA, element_bytes=element_bytes))
 
     def map_of(self, form: Blocked) -> Blocked:
@@ -294,7 +281,7 @@ class Draft:
         if existing is None or source in self._dense or self.value(source) is not None:
             place = self.read(source)
             home = self._output_of.get(name)
-            settled = home is None or self._buffers[place.buffer] == self._output_buffer(home)
+            settled = home is None or self._drafted.buffers[place.buffer] == self._output_buffer(home)
             if settled and not self._changes(place):
                 self._dense[name] = place
             else:
@@ -310,70 +297,7 @@ class Draft:
             if self.read(name) != target:
                 source, nbytes = self.read(name), self.tensors[name].nbytes
                 self._convert(Conversion(name, "output"), "copy_bytes", source, target, nbytes)
-        first: dict[str, int] = {}
-        last: dict[str, int] = {}
-        for step, call in enumerate(self._calls):
-            for place in call.places:
-                if self._buffers[place.buffer].space is Space.ARENA:
-                    first.setdefault(place.buffer, step)
-                    last[place.buffer] = step
-        calls, together = self._in_parts()
-        for begin, end in together:
-            for name in {place.buffer for call in calls[begin:end] for place in call.places} & first.keys():
-                first[name], last[name] = min(first[name], begin), max(last[name], end - 1)
-        lifetimes = [Lifetime(n, self._buffers[n].nbytes, first[n], last[n]) for n in first]
-        arena = plan_arena(lifetimes, before, after)
-        used = {place.buffer for call in self._calls for place in call.places}
-        return Plan(
-            function=self.function.name,
-            calls=tuple(calls),
-            buffers={name: buffer for name, buffer in self._buffers.items() if name in used},
-            arena_offsets=arena.offsets,
-            arena_bytes=arena.nbytes,
-            n_inputs=len(self.function.inputs),
-            n_outputs=len(self.function.outputs),
-            sources=self._sources,
-            layers=self._layers(),
-            tiles=tuple(self._tiles),
-            together=together,
-            conversions=self._conversions,
-        )
-
-    def _layers(self) -> tuple[Layer, ...]:
-        layers = []
-        for step, op in enumerate(self.function.operations):
-            calls = [call for call, owner in enumerate(self._steps) if owner == step]
-            if calls:
-                name, dtype = describe(op, self.tensors), self.tensors[(*op.inputs, *op.outputs)[0]].dtype
-                first, end = calls[0], calls[-1] + 1
-                layers.append(Layer(name, dtype, op.macs(self.tensors), first, end, (step,)))
-        return tuple(layers)
-
-    def _in_parts(self) -> tuple[list[Call], tuple[tuple[int, int], ...]]:
-        """The calls with their parts, and which run beside each other; scratch grows as parts need."""
-        members = {number: end - first for first, end in self._together for number in range(first, end)}
-        splits = [
-            self._split(number, MOST_PARTS // members.get(number, 1)) for number in range(len(self._calls))
-        ]
-        together = tuple(
-            run for run in self._together if joined(splits[slice(*run)], self._calls[slice(*run)])
-        )
-        beside = {number for first, end in together for number in range(first, end)}
-        calls = []
-        for number, (call, found) in enumerate(zip(self._calls, splits)):
-            for name, nbytes in found.scratch.items():
-                self._buffers[name] = dataclasses.replace(self._buffers[name], nbytes=nbytes)
-            parts = found.parts or ((call,) if number in beside else ())
-            calls.append(dataclasses.replace(call, parts=parts) if parts else call)
-        return calls, together
-
-    def _split(self, number: int, most: int) -> Split:
-        call, header = self._calls[number], self._headers[number]
-        found = (
-            parameters(name).get(call.kernel) for name in (header, *ordered_headers([header]), *HEADER_ORDER)
-        )
-        names = next(filter(None, found), None)
-        return split(call, names, self._buffers, most) if names else WHOLE
+        return assembled(self._drafted, self.function, self.tensors, before, after)
 
     def _subtracted(self, name: TensorId) -> tuple[int, ...]:
         """What the kernels from and to dense tensors take last."""
@@ -420,7 +344,7 @@ class Draft:
         return Buffer(f"output {index}", self.tensors[name].nbytes, Space.OUTPUT, index)
 
     def _placed(self, buffer: Buffer) -> Place:
-        self._buffers[buffer.name] = buffer
+        self._drafted.buffers[buffer.name] = buffer
         return Place(buffer.name)
 
     def _changes(self, place: Place) -> bool:
@@ -429,15 +353,7 @@ class Draft:
         return place.buffer in updated
 
     def _space(self, place: Place) -> Space:
-        return self._buffers[place.buffer].space
+        return self._drafted.buffers[place.buffer].space
 
     def _dies_here(self, name: TensorId) -> bool:
         return self._last_use.get(name, ALWAYS) <= self.step
-
-
-def describe(op: Operation, tensors: Mapping[TensorId, Tensor]) -> str:
-    """`Conv2d 'conv1' (int8 1×32×32×3 → int8 1×32×32×16)`: an operation as error messages name it."""
-    result = ", ".join(f"'{name}'" for name in (*op.outputs, *op.updates))
-    shapes = [tensors[name] for name in (*op.inputs[:1], *op.outputs[:1])]
-    text = " → ".join(f"{t.dtype} {'×'.join(map(str, t.shape))}" for t in shapes)
-    return f"{type(op).__name__} {result} ({text})"

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lepton_compilers.backends.answers import Answer, No, Yes
-from lepton_compilers.backends.cpu.lowering.draft import Draft, describe
+from lepton_compilers.backends.cpu.lowering.assembly import describe
+from lepton_compilers.backends.cpu.lowering.draft import Draft
 from lepton_compilers.backends.cpu.lowering.joined import Slice, slices
 from lepton_compilers.backends.cpu.plans.layout import UNSIGNED, MapElements
 from lepton_compilers.backends.cpu.plans.plan import Plan
