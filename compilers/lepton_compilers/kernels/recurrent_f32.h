@@ -36,7 +36,7 @@
 /* Additions that must be under way at a time, so that none waits for another. */
 #define LEPTON_GATE_SUMS 8
 
-LEPTON_KERNEL void store_lanes(float *y, const float16_lanes v) { __builtin_memcpy(y, &v, 64); }
+LEPTON_KERNEL void store_sixteen(float *y, const float16_lanes v) { __builtin_memcpy(y, &v, 64); }
 /* Sums that each gate is split in. */
 LEPTON_KERNEL int gate_chains(const int blocks) {
   return LEPTON_MAX(1, (LEPTON_GATE_SUMS + blocks * LEPTON_GATE_VECTORS - 1) / (blocks * LEPTON_GATE_VECTORS));
@@ -76,7 +76,7 @@ LEPTON_KERNEL void gate_blocks(const float *h, const ptrdiff_t h_row, const floa
     LEPTON_UNROLL for (int b = 0; b < nb; b++) {
       float16_lanes all = sum[r * chains * nb + b];
       LEPTON_UNROLL for (int i = 1; i < chains; i++) all += sum[(r * chains + i) * nb + b];
-      store_lanes(y + r * y_row + b * wide, all);
+      store_sixteen(y + r * y_row + b * wide, all);
     }
 }
 LEPTON_KERNEL void gate_rows(const float *h, const ptrdiff_t h_row, const float *weight, const int inner,
@@ -156,7 +156,7 @@ LEPTON_KERNEL void gru_f32(uint8_t *restrict of_x, uint8_t *restrict w_, uint8_t
       const float *h = first + (ptrdiff_t)n * units;
       if (after) {
         LEPTON_LOOP for (int p = 0; p < panels; p++)
-          store_lanes(new + p * 16, load_lanes(from + n * row + p * 48 + 32, 16));
+          store_sixteen(new + p * 16, load_lanes(from + n * row + p * 48 + 32, 16));
         LEPTON_IN_PLACE for (int u = 0; u < units; u++) new[u] += lepton_sigmoidf(reset[u]) * of_h[u];
       } else {
         LEPTON_IN_PLACE for (int u = 0; u < units; u++) reset[u] = lepton_sigmoidf(reset[u]) * h[u];

@@ -12,8 +12,8 @@ LEPTON_KERNEL int floor_of(const float v) {
 LEPTON_KERNEL float even_of(const float v) {
   return v > -1e6f && v < 1e6f ? (v + 12582912.0f) - 12582912.0f : v;
 }
-/* Mirrored at low and high until it lies between them. */
-LEPTON_KERNEL float mirrored(const float v, const float low, const float high) {
+/* Reflected at low and high until it lies between them. */
+LEPTON_KERNEL float reflected(const float v, const float low, const float high) {
   const float span = high - low;
   if (!(span > 0.0f) || !(v > -1e6f && v < 1e6f)) return low;
   const float distance = v < low ? low - v : v - low;
@@ -25,7 +25,7 @@ LEPTON_KERNEL float mirrored(const float v, const float low, const float high) {
 LEPTON_KERNEL float grid_place(const float g, const int extent, const int padding, const int aligned) {
   float v = aligned ? (g + 1.0f) * 0.5f * (float)(extent - 1) : ((g + 1.0f) * (float)extent - 1.0f) * 0.5f;
   if (padding == 1) v = v > 0.0f ? (v < (float)(extent - 1) ? v : (float)(extent - 1)) : 0.0f;
-  if (padding == 2) v = aligned ? mirrored(v, 0.0f, (float)(extent - 1)) : mirrored(v, -0.5f, (float)extent - 0.5f);
+  if (padding == 2) v = aligned ? reflected(v, 0.0f, (float)(extent - 1)) : reflected(v, -0.5f, (float)extent - 0.5f);
   return v == v ? v : -1e6f;
 }
 /* A place beyond the map: −1 for zeros, else one inside. */
@@ -33,7 +33,7 @@ LEPTON_KERNEL int grid_index(const int i, const int extent, const int padding, c
   if (i >= 0 && i < extent) return i;
   if (padding == 0) return -1;
   if (padding == 1) return i < 0 ? 0 : extent - 1;
-  const float m = aligned ? mirrored((float)i, 0.0f, (float)(extent - 1)) : mirrored((float)i, -0.5f, (float)extent - 0.5f);
+  const float m = aligned ? reflected((float)i, 0.0f, (float)(extent - 1)) : reflected((float)i, -0.5f, (float)extent - 0.5f);
   const int at = floor_of(m + 0.5f);
   return at < 0 ? 0 : at > extent - 1 ? extent - 1 : at;
 }
