@@ -10,7 +10,10 @@ from lepton_sdk.layer_times import LayerTime, LayerTimes
 
 
 def to_json(times: LayerTimes, peaks: Mapping[str, float]) -> dict[str, Any]:
-    """Plain values. peaks: multiply-accumulates in 10⁹ a second that a core can do at most, by type."""
+    """Plain values; above_peak_us: time beyond that of the multiply-accumulates at the peak.
+
+    peaks: multiply-accumulates in 10⁹ a second that a core can do at most, by type.
+    """
     return {
         "steps_us": times.steps_us,
         "whole_us": times.whole.to_json(),
@@ -34,6 +37,7 @@ def _layer(layer: LayerTime, peak: float | None) -> dict[str, Any]:
         "macs": layer.macs,
         "gmacs_per_s": speed,
         "peak_fraction": speed / peak if speed and peak else None,
+        "above_peak_us": layer.median_us - layer.macs / peak / 1e3 if peak else None,
         "steps": [
             {
                 "kernels": list(step.kernels),
@@ -46,15 +50,19 @@ def _layer(layer: LayerTime, peak: float | None) -> dict[str, Any]:
 
 
 def print_layers(report: Mapping[str, Any]) -> None:
-    """What `to_json` gives, as a table: a row a layer, below it its kernels where it has several."""
+    """What `to_json` gives, as a table: a row a layer, below it its kernels where it has several.
+
+    above µs: what a layer takes beyond its multiply-accumulates at the peak; Winograd's method may take less.
+    """
     peaks = bool(report["peak_gmacs_per_s"])
     columns: tuple[str, ...] = ("layer", "operation", "kernel", "shapes", "µs", "share", "MACs", "G MAC/s")
-    columns += ("of peak",) * peaks
+    columns += ("of peak", "above µs") if peaks else ()
     rows: list[tuple[str, ...]] = []
     for layer in report["layers"]:
         steps = layer["steps"]
         kernels = _kernels(steps[0]) if len(steps) == 1 else f"{len(steps)} kernels"
-        speed, fraction = layer["gmacs_per_s"], layer["peak_fraction"]
+        speed, fraction, above = layer["gmacs_per_s"], layer["peak_fraction"], layer["above_peak_us"]
+        beside = ("" if fraction is None else f"{fraction:.0%}", "" if above is None else f"{above:.2f}")
         rows.append(
             (
                 _shortened(layer["name"]),
@@ -65,12 +73,19 @@ def print_layers(report: Mapping[str, Any]) -> None:
                 f"{layer['share']:.1%}",
                 f"{layer['macs']:,}" if layer["macs"] else "",
                 f"{speed:.1f}" if speed else "",
-                *(("" if fraction is None else f"{fraction:.0%}",) * peaks),
+                *(beside if peaks else ()),
             )
         )
         if len(steps) > 1:
             rows += [
-                ("", "", f"  {_kernels(s)}", "", f"{s['latency_us']['median']:.2f}", *("",) * (3 + peaks))
+                (
+                    "",
+                    "",
+                    f"  {_kernels(s)}",
+                    "",
+                    f"{s['latency_us']['median']:.2f}",
+                    *[""] * (len(columns) - 5),
+                )
                 for s in steps
             ]
     print()

@@ -57,6 +57,7 @@ def test_shared_objects_need_nothing_and_export_their_functions(row: cpu.Cpu) ->
         assert (found.undefined, found.needed, found.relocations) == ((), 0, 0)
         pool = {name for name in found.exports if name.startswith("lepton_pool_")}
         symbols = {f.symbol for f in artifact.functions.values()}
-        assert set(found.exports) - pool == symbols | {f"{symbol}_bound" for symbol in symbols}
+        forms = {f"{symbol}_{form}" for symbol in symbols for form in ("bound", "timed")}
+        assert set(found.exports) - pool == symbols | forms
 
     check()

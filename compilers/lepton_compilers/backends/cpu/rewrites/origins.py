@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from lepton_compilers.backends.cpu.rewrites.fused import ConvAdd
-from lepton_compilers.backends.cpu.rewrites.variable_weights import VariableConv2d
+import dataclasses
+
 from lepton_sdk.program import Function, Operation, TensorId
 
 
@@ -24,5 +24,7 @@ def operation_numbers(function: Function, planned: Function) -> list[tuple[int, 
 
 
 def _results(op: Operation) -> tuple[TensorId, ...]:
-    inner = (op.conv.y,) if isinstance(op, ConvAdd | VariableConv2d) else ()
+    """What the operation gives, and what those give that it stands for: an operation of a plan holds them."""
+    held = (getattr(op, field.name) for field in dataclasses.fields(op))
+    inner = (name for one in held if isinstance(one, Operation) for name in _results(one))
     return (*inner, *op.outputs, *op.updates)

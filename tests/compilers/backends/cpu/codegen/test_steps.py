@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +12,16 @@ import pytest
 
 from lepton_compilers.backends import cpu
 from lepton_compilers.backends.cpu.codegen.regions import forks
+from lepton_compilers.backends.cpu.codegen.stamped import READINGS_BEFORE
 from lepton_compilers.backends.cpu.codegen.steps import stretches
-from lepton_compilers.backends.cpu.codegen.toolchain import FLAGS, compiler
+from lepton_compilers.backends.cpu.codegen.toolchain import FLAGS, compile_c, compiler
 from lepton_compilers.compilation import build_program
-from lepton_sdk.program import Padding, Program, Quantization, Tensor
+from lepton_sdk.program import Padding, Program, Quantization, Tensor, reference
 from lepton_sdk.program.operations import Add, Conv2d
 from lepton_sdk.program.tensors import constant
 from lepton_sdk.program.vision import ConvTranspose2d
 from lepton_targets import get_target
+from support.emulated import Emulated
 from support.evaluation_data import committed_kws
 from support.programs import program_of
 
@@ -96,6 +99,44 @@ def test_the_ordinary_function_is_the_same_instructions(kws: Program, tmp_path: 
     assert set(with_times) - set(without) == {"lepton_infer_timed", "lepton_stamp"}
     assert {name: with_times[name] for name in without} == without
     assert without["lepton_infer"]
+
+
+COUNTED = """
+static int count(int id, void *time) {{ *(uint8_t *)time = (uint8_t)id; return 0; }}
+__attribute__((visibility("default"))) int lepton_counted(
+    void *arena, const void *weights, void *variables, const void *const *inputs, void *const *outputs,
+    const lepton_parallel *parallel) {{
+  uint8_t record[{readings} * LEPTON_STAMP_BYTES + LEPTON_STAMP_BYTES] = {{0}};
+  lepton_stamps stamps = {{count, 7, record, record + sizeof record}};
+  void *arguments[] = {{arena,          (void *)weights,  variables, (void *)inputs,
+                       (void *)outputs, (void *)parallel, &stamps}};
+  if (lepton_infer_timed(arguments)) return 80;
+  if (stamps.next != record + {readings} * LEPTON_STAMP_BYTES) return 81;
+  for (int i = 0; i < {readings}; i++)
+    if (record[i * LEPTON_STAMP_BYTES] != 7) return 82;
+  stamps.next = stamps.end = record;
+  record[0] = 0;
+  if (lepton_infer_timed(arguments)) return 83;
+  return stamps.next == record && record[0] == 0 ? 0 : 84;
+}}
+"""
+"""A clock that counts, in place of the C library's: nothing is read beyond the end of its record."""
+
+
+@pytest.mark.parametrize("target", ["aarch64", "armv7", "riscv64"])
+def test_other_cpus_read_the_clock_they_are_given(kws: Program, target: str) -> None:
+    row = get_target(target)
+    artifact = cpu.lower(kws, row)
+    readings = READINGS_BEFORE + len(artifact.steps["infer"])
+    (source,) = artifact.sources.values()
+    counted = replace(
+        artifact,
+        code=compile_c(source + COUNTED.format(readings=readings), row),
+        functions={"infer": replace(artifact.functions["infer"], symbol="lepton_counted")},
+    )
+    x = committed_kws()[1][:1]
+    (found,) = Emulated(kws, counted, row).run([x])
+    np.testing.assert_array_equal(found, reference.run(kws, [x])[0])
 
 
 def _functions(source: str, folder: Path) -> dict[str, list[str]]:
