@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 
 QUANTIZE = ("none", "int8", "int8x16")
+C_WEIGHTS = ("auto", "array", "file")
 
 
 def compile_command(
@@ -78,7 +79,9 @@ def compile_command(
         str | None,
         typer.Option(help="all, head, or parameter names separated by commas: adds training functions."),
     ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Examples in a training step.")] = 16,
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="Examples in a training step, with --trainable; 16 without.")
+    ] = None,
     weights: Annotated[
         Path | None, typer.Option(help="Safetensors with parameters that replace the model's own, by name.")
     ] = None,
@@ -97,8 +100,9 @@ def compile_command(
         typer.Option(help="bundle, or c-project: a folder of C sources with a build file, for one target."),
     ] = "bundle",
     c_weights: Annotated[
-        str, typer.Option(help="Weights of a C project: array, file, or auto (array up to 1 MiB).")
-    ] = "auto",
+        str | None,
+        typer.Option(help="Weights of a C project: array, file, or auto (array up to 1 MiB), the default."),
+    ] = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="List the passes, their times, what each changed.")
     ] = False,
@@ -117,6 +121,15 @@ def compile_command(
         raise UsageError(f"--emit is '{emit}'; accepted: bundle, c-project")
     if emit == "c-project" and sign is not None:
         raise UsageError("--sign signs bundles; a C project carries no signature")
+    if c_weights not in (None, *C_WEIGHTS):
+        raise UsageError(f"--c-weights is '{c_weights}'; accepted: {', '.join(C_WEIGHTS)}")
+    if c_weights is not None and emit != "c-project":
+        raise UsageError("--c-weights belongs to a C project", "add  --emit c-project,  or leave it out")
+    if batch is not None and trainable is None:
+        raise UsageError(
+            "--batch is the number of examples in a training step, and nothing is to be trained",
+            "add  --trainable all,  or leave it out; inference takes the model's own batch (--shape)",
+        )
     if dry_run and tune is not None:
         raise UsageError("--tune measures code, and --dry-run generates none", "leave one of them out")
     if output is not None and emit == "c-project":
@@ -187,7 +200,7 @@ def compile_command(
             "calibration": read_arrays(calibration) if calibration else None,
             "shapes": shapes,
             "trainable": _trainable(trainable),
-            "batch": batch,
+            **({} if batch is None else {"batch": batch}),
             "weights": load_weights(weights) if weights else None,
             "explain": passes,
             "report": report,
@@ -199,7 +212,7 @@ def compile_command(
             precisions = precisions_by_target(program, rows, precision, tuned=request is not None)
         elif emit == "c-project":
             cpu = one_cpu(chosen_targets(names))
-            arguments |= {"labels": _lines(labels) if labels else (), "weights_as": c_weights}
+            arguments |= {"labels": _lines(labels) if labels else (), "weights_as": c_weights or "auto"}
             arguments |= {"request": _tuning_request(tune, tuning, (cpu,), output), "tuned": told}
             arguments["precision"] = precision
             files = export(model, content, cpu, output, **arguments)
@@ -281,7 +294,8 @@ def _lines(path: Path) -> list[str]:
     try:
         return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        raise BadInputError(f"cannot read {path} as text: {error}") from error
+        why = getattr(error, "strerror", None) or str(error)
+        raise BadInputError(f"cannot read {path} as text: {why}") from error
 
 
 def named_shape(text: str) -> tuple[str, tuple[int, ...]]:

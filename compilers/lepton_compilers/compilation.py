@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lepton_compilers.importers.source import read_model, source_format
+from lepton_sdk.cli.output import counted
 from lepton_sdk.output_file import check_output
 from lepton_sdk.program import Program
 from lepton_targets import Cpu, Target, available_target
@@ -225,7 +226,8 @@ def check_labels(program: Program, labels: Sequence[str]) -> None:
         return
     if len(labels) not in ((1, 2) if scores == 1 else (scores,)):
         raise BadInputError(
-            f"there are {len(labels)} labels, and the model's output {output.name} has {scores} scores",
+            f"there {'is 1 label' if len(labels) == 1 else f'are {len(labels)} labels'}, "
+            f"and the model's output {output.name} has {counted(scores, 'score')}",
             "give a name for each, a line each, in the output's order",
         )
 

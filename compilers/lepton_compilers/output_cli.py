@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lepton_sdk.cli.output import print_json, work_is_done
+from lepton_sdk.cli.output import counted, print_json, work_is_done
 
 if TYPE_CHECKING:
     from lepton_compilers.passes.record import PassRecord
@@ -34,7 +34,7 @@ def print_project(
             return
         _print_passes(passes)
         source, build = (shlex.quote(str(path)) for path in (folder, folder / "build"))
-        print(f"{folder}: {len(files)} files; build it:  cmake -S {source} -B {build}")
+        print(f"{folder}: {counted(len(files), 'file')}; build it:  cmake -S {source} -B {build}")
 
 
 def print_written(
@@ -98,8 +98,9 @@ def print_plans(
 
 
 def _print_passes(passes: Sequence[PassRecord] | None) -> None:
+    width = max((len(record.name) for record in passes or ()), default=0)
     for record in passes or ():
-        print(f"  {record.name:<20} {record.seconds * 1e3:8.1f} ms  {record.change}")
+        print(f"  {record.name:<{width}} {record.seconds * 1e3:8.1f} ms  {record.change}")
 
 
 def _listed(passes: Sequence[PassRecord] | None) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lepton_sdk.cli.output import print_json, progress_bar
+from lepton_sdk.cli.output import counted, print_json, progress_bar
 from lepton_targets.errors import UsageError
 
 if TYPE_CHECKING:
@@ -83,7 +83,8 @@ def report(
     if as_json:
         print_json(found.as_json())
     else:
-        print(f"{output}: {found.name}, {len(found.layers)} layers, {len(found.remedies)} remedies")
+        layers, n = counted(len(found.layers), "layer"), len(found.remedies)
+        print(f"{output}: {found.name}, {layers}, {n or 'no'} {'remedy' if n == 1 else 'remedies'}")
         for text in found.remedies:
             print(f"  {text}")
 

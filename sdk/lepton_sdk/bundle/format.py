@@ -58,8 +58,11 @@ def unpack_header(content: memoryview) -> Header:
     """Check the magic, the version and the length. Raises BundleFormatError or NewerFormatError."""
     if len(content) < len(MAGIC) or content[: len(MAGIC)] != MAGIC:
         found = bytes(content[: len(MAGIC)])
+        model = "; this is a TFLite model" if bytes(content[4:8]) == b"TFL3" else ""
         raise BundleFormatError(
-            "not a Lepton bundle", f"found it to begin with {found!r}", f"a bundle begins with {MAGIC!r}"
+            f"not a Lepton bundle{model}",
+            f"found it to begin with {found!r}; a bundle begins with {MAGIC!r}",
+            "a model becomes a bundle by  lepton compile;  a .tflite also runs with  --engine litert",
         )
     if len(content) < HEADER.size + FOOTER.size:
         raise truncated(f"{len(content)} bytes hold no header and footer")

@@ -15,7 +15,13 @@ from lepton_sdk.bundle.digest import sha256_hex
 from lepton_sdk.bundle.manifest import Artifact, GoldenRecord, Manifest, Segment, TensorSpec
 from lepton_sdk.bundle.parsing import parse_manifest
 from lepton_sdk.bundle.trailer import Signature, Trailer, parse_trailer
-from lepton_targets.errors import BadInputError, BundleFormatError, UnavailableError, nearest
+from lepton_targets.errors import (
+    BadInputError,
+    BundleFormatError,
+    SignatureError,
+    UnavailableError,
+    nearest,
+)
 from lepton_targets.record import Record
 
 if TYPE_CHECKING:
@@ -147,7 +153,10 @@ class Bundle:
         """Id of the key in `trust` (public PEM files) that signed the manifest. Raises SignatureError."""
         from lepton_sdk.bundle.trust import verify_manifest
 
-        return verify_manifest(self._manifest_bytes, self.signatures, trust)
+        try:
+            return verify_manifest(self._manifest_bytes, self.signatures, trust)
+        except SignatureError as error:
+            raise SignatureError(f"{self.path}: {error.message}", *error.details) from None
 
     def _golden_vector(self, record: GoldenRecord) -> GoldenVector:
         function = self.manifest.functions[record.function]

@@ -63,7 +63,12 @@ def evaluate(
         raise BadInputError(
             f"{data} has no 'labels', so there is nothing to evaluate", "or compare with --against"
         )
-    their_examples = examples_for(other.inputs, _for_peer(session, other, arrays)) if other else {}
+    their_examples = {}
+    if other is not None:
+        try:
+            their_examples = examples_for(other.inputs, _for_peer(session, other, arrays))
+        except BadInputError as error:
+            raise BadInputError(f"{other.path}: {error.message}", *error.details) from None
     with progress_bar("eval", n, as_json) as progress:
         outputs = run_examples(session, examples, progress)
     ranked = scores(session, outputs)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lepton_sdk.cli.output import print_json, print_table
+from lepton_sdk.cli.output import counted, print_json, print_table
 from lepton_targets.errors import UnavailableError, UsageError, nearest
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ def inspect(
     """Show a bundle's functions, sizes, targets, signatures, origin."""
     from lepton_sdk.bundle.reader import Bundle
 
+    if target is not None and not disassemble:
+        raise UsageError("--target says whose code to disassemble", "add  --disassemble")
     opened = Bundle.open(bundle)
     report = _report(opened, bundle)
     if layers:
@@ -137,15 +139,14 @@ def _print(report: dict[str, Any]) -> None:
     print(f"{report['name']}: {report['kind']}, {report['bytes']:,} bytes, digest {report['digest'][:16]}…")
     print(f"  from {report['model']['source_format']} {report['model']['source_sha256'][:16]}…")
     print(f"  by {report['provenance']['compiler']} with TVM {report['provenance']['tvm']}")
-    print(
-        f"  signed by {', '.join(report['signed_by']) or 'nobody'}; {report['golden_vectors']} golden vectors"
-    )
+    signers, vectors = ", ".join(report["signed_by"]) or "nobody", report["golden_vectors"]
+    print(f"  signed by {signers}; {counted(vectors, 'golden vector')}")
     for name, function in report["functions"].items():
         print(f"  {name}({', '.join(function['inputs'])}) → {', '.join(function['outputs']) or 'nothing'}")
     if report["artifacts"]:
         print()
         print_table(
-            ("target", "precision", "code B", "weights B", "variables B", "arena B", "here"),
+            ("target", "precision", "code B", "weights B", "variables B", "arena B", "in this file"),
             [
                 (
                     a["target"],

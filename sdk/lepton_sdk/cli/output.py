@@ -23,7 +23,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], title:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
     for position, column in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[position], int | float) for row in rows)
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
@@ -35,7 +35,9 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], title:
     # Rich would end the process by its own rules where the reader of our output has left.
     with console.capture() as captured:
         console.print(table)
-    print(captured.get(), end="")
+    lines = captured.get().rstrip("\n").split("\n")
+    # A title inside the table would be folded to the table's width.
+    print("\n".join((*(() if title is None else (title,)), *(line.rstrip() for line in lines))))
 
 
 def print_error(error: LeptonError, as_json: bool) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from lepton_sdk.cli.options import TARGET
-from lepton_sdk.cli.output import print_json
+from lepton_sdk.cli.output import counted, print_json
 from lepton_targets.errors import UsageError
 
 
@@ -50,7 +50,8 @@ def verify(
         )
         return
     print(
-        f"{bundle}: {len(opened.manifest.segments)} segments, every hash right, digest {opened.digest[:16]}…"
+        f"{bundle}: {counted(len(opened.manifest.segments), 'segment')}, every hash right, "
+        f"digest {opened.digest[:16]}…"
     )
     if key_id:
         print(f"  signature by key {key_id}: right")
@@ -58,5 +59,5 @@ def verify(
         names = ", ".join(signed_by) or "nobody"
         print(f"  signed by {names}; not checked (give a trusted public key with --key)")
     if tested:
-        counts = f"{tested['vectors']} vectors, {tested['values']:,} values"
+        counts = f"{counted(tested['vectors'], 'vector')}, {counted(tested['values'], 'value')}"
         print(f"  self-test on {tested['target']}: {counts}, all right")

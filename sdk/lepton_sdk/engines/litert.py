@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from builtins import open as _open
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from lepton_sdk.bundle.format import MAGIC
 from lepton_sdk.bundle.manifest import FunctionInterface, Quantization, TensorSpec
 from lepton_sdk.bundle.reader import Bundle
 from lepton_targets.errors import BadInputError, MissingExtraError, UsageError
@@ -17,11 +19,15 @@ from lepton_targets.errors import BadInputError, MissingExtraError, UsageError
 def open(source: Bundle | str | Path, threads: int = 1) -> LitertEngine:
     """The engine over a .tflite file. Raises MissingExtraError without LiteRT, UsageError for a bundle."""
     if isinstance(source, Bundle):
-        raise UsageError(
-            f"the engine 'litert' opens a plain .tflite file, and {source.path} is a bundle",
-            "run the bundle with the engine 'native' or 'reference'",
-        )
+        raise _no_bundle(source.path)
     return LitertEngine(source, threads)
+
+
+def _no_bundle(path: str | Path) -> UsageError:
+    return UsageError(
+        f"the engine 'litert' opens a plain .tflite file, and {path} is a bundle",
+        "run the bundle with the engine 'native' or 'reference'",
+    )
 
 
 class LitertEngine:
@@ -37,6 +43,9 @@ class LitertEngine:
             raise MissingExtraError("the engine 'litert'", "litert", error.name or "ai-edge-litert") from None
         if not os.path.isfile(path):
             raise BadInputError(f"cannot read the model {path}: there is no such file")
+        with _open(path, "rb") as file:
+            if file.read(len(MAGIC)) == MAGIC:
+                raise _no_bundle(path)
         try:
             self._interpreter: Any = Interpreter(model_path=os.fspath(path), num_threads=threads)
             self._interpreter.allocate_tensors()

@@ -91,6 +91,8 @@ def test_inspect(lepton: Lepton, path: Path) -> None:
     shown = lepton("inspect", path, "--layers").out
     assert "Table" in shown
     assert host().name in shown
+    assert "; 1 golden vector\n" in shown
+    assert not [line for line in shown.splitlines() if line != line.rstrip()]
 
 
 def test_disassembly_names_the_functions_or_the_tool_that_is_missing(lepton: Lepton, path: Path) -> None:
@@ -99,6 +101,7 @@ def test_disassembly_names_the_functions_or_the_tool_that_is_missing(lepton: Lep
         result.code == 5 and "objdump" in result.err
     )
     assert lepton("inspect", path, "--disassemble", "--target", "riscv64").code == 2
+    assert "add  --disassemble" in lepton("inspect", path, "--target", host().name).err
 
 
 def test_disassembly_of_other_machines_code_says_how_to_ask_for_it(lepton: Lepton, tmp_path: Path) -> None:
@@ -144,6 +147,7 @@ def test_eval_tables(lepton: Lepton, path: Path, examples: Path) -> None:
     shown = lepton("eval", path, "--data", examples, "--metrics", asked).out
     assert "1 yes" in shown
     assert "taken for" in shown
+    assert "\nROC curves (corners: --json, or lepton report)\n" in shown
 
 
 def test_eval_against_another_bundle(lepton: Lepton, path: Path, examples: Path, tmp_path: Path) -> None:
@@ -301,6 +305,32 @@ class TestBadInput:
         assert "bad.lep" in result.err
         assert result.json["error"]["type"] == error
 
+    def test_models_in_a_bundles_place_and_bundles_in_a_models(
+        self, lepton: Lepton, path: Path, examples: Path, tmp_path: Path
+    ) -> None:
+        model = tmp_path / "net.tflite"
+        model.write_bytes(b"\x1c\0\0\0TFL3" + bytes(64))
+        result = lepton("run", model, "--input", examples)
+        assert result.code == 3
+        assert "this is a TFLite model" in result.err
+        assert "--engine litert" in result.err
+        pytest.importorskip("ai_edge_litert.interpreter")
+        swapped = lepton("run", path, "--input", examples, "--engine", "litert")
+        assert swapped.code == 2
+        assert "is a bundle" in swapped.err
+
+    def test_data_that_the_other_model_does_not_take_names_it(
+        self, lepton: Lepton, path: Path, examples: Path, tmp_path: Path
+    ) -> None:
+        functions = dict(bundles.manifest().functions)
+        (x,), (y,) = functions["infer"].inputs, functions["infer"].outputs
+        shapes = {"inputs": (x.replace(shape=(2, 5)),), "outputs": (y.replace(shape=(2, 5)),)}
+        functions["infer"] = functions["infer"].replace(**shapes)
+        other = bundles.write(tmp_path / "other.lep", manifest_changes={"functions": functions})
+        result = lepton("eval", path, "--data", examples, "--against", f"lepton:{other}")
+        assert result.code == 3
+        assert result.err.startswith(f"lepton: {other}: ")
+
     def test_signatures(self, lepton: Lepton, path: Path, tmp_path: Path) -> None:
         public, _ = generate_key(tmp_path / "key.pem")
         generate_key(tmp_path / "stranger.pem")
@@ -309,6 +339,7 @@ class TestBadInput:
             result = lepton("verify", bundle, "--key", public, "--json")
             assert result.code == 4
             assert result.json["error"]["type"] == "SignatureError"
+            assert result.err.startswith(f"lepton: {bundle}: ")
             assert lepton("bench", bundle, "--key", public).code == 4
 
     def test_self_test(self, lepton: Lepton, tmp_path: Path) -> None:
