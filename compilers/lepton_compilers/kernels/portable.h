@@ -530,6 +530,11 @@ LEPTON_KERNEL float16_lanes load_lanes(const float *x, const int n) {
   }
   return v;
 }
+typedef int32_t bits16_lanes __attribute__((vector_size(64), aligned(4)));
+/* a where all bits of the lane are set, b where none is */
+LEPTON_KERNEL float16_lanes chosen_lanes(const bits16_lanes where_a, const float16_lanes a, const float16_lanes b) {
+  return (float16_lanes)(((bits16_lanes)a & where_a) | ((bits16_lanes)b & ~where_a));
+}
 LEPTON_KERNEL void store_clamped(float *y, const float16_lanes v, const int n, const float lo, const float hi) {
   float16_lanes r = v;
   LEPTON_UNROLL for (int l = 0; l < 16; l++) r[l] = clamp_float(v[l], lo, hi);
@@ -804,14 +809,16 @@ LEPTON_KERNEL void max_pool_float(uint8_t *restrict x_, uint8_t *restrict y_, co
     for (int ox = 0; ox < ow; ox++) {
       const int y0 = LEPTON_MAX(oy * sh - pt, 0), y1 = LEPTON_MIN(oy * sh - pt + kh, h);
       const int x0 = LEPTON_MAX(ox * sw - pl, 0), x1 = LEPTON_MIN(ox * sw - pl + kw, w);
-      for (int i = 0; i < c; i++) {
-        float best = -__builtin_inff();
+      for (int cb = 0; cb < c; cb += 16) {
+        const int n = LEPTON_MIN(16, c - cb);
+        float16_lanes best = (float16_lanes){0} - __builtin_inff();
         for (int iy = y0; iy < y1; iy++)
           for (int ix = x0; ix < x1; ix++) {
-            const float v = x[((ptrdiff_t)iy * w + ix) * c + i];
-            best = best > v || best != best ? best : v;
+            const float16_lanes v = load_lanes(x + ((ptrdiff_t)iy * w + ix) * c + cb, n);
+            /* A NaN stays. */
+            best = chosen_lanes((bits16_lanes)(best > v) | (bits16_lanes)(best != best), best, v);
           }
-        y[((ptrdiff_t)oy * ow + ox) * c + i] = clamp_float(best, float_of_bits(lo_bits), float_of_bits(hi_bits));
+        store_clamped(y + ((ptrdiff_t)oy * ow + ox) * c + cb, best, n, float_of_bits(lo_bits), float_of_bits(hi_bits));
       }
     }
 }

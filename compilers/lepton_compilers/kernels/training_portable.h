@@ -15,8 +15,6 @@
 #define LEPTON_GRADIENT_TILE 2
 #endif
 
-typedef int32_t bits16_lanes __attribute__((vector_size(64), aligned(4)));
-
 LEPTON_KERNEL void store_first(float *y, const float16_lanes v, const int n) {
   if (n >= 16) {
     __builtin_memcpy(y, &v, 64);
@@ -355,34 +353,46 @@ LEPTON_KERNEL void relu_grad(uint8_t *dy_, uint8_t *restrict y_, uint8_t *dx_, c
     dx[i] = float_of_bits(bits_of_float(dy[i]) & -(int32_t)((y[i] > lo) & (y[i] < hi)));
 }
 
-/* dy goes to the first largest value of each window, in row order. */
+/* The first place of the largest of 16 channels in the window (y0, x0) to (y1 - 1, x1 - 1), in row order. */
+LEPTON_KERNEL bits16_lanes largest_places(const float *x, const int w, const int c, const int y0, const int y1,
+                                          const int x0, const int x1, const int n) {
+  float16_lanes best = load_lanes(x + ((ptrdiff_t)y0 * w + x0) * c, n);
+  bits16_lanes winner = (bits16_lanes){0} + (y0 * w + x0);
+  for (int iy = y0; iy < y1; iy++)
+    for (int ix = x0; ix < x1; ix++) {
+      const float16_lanes v = load_lanes(x + ((ptrdiff_t)iy * w + ix) * c, n);
+      const bits16_lanes larger = (bits16_lanes)(v > best);
+      winner = (((bits16_lanes){0} + (iy * w + ix)) & larger) | (winner & ~larger);
+      best = chosen_lanes(larger, v, best);
+    }
+  return winner;
+}
+
+/* dy goes to the first largest value of each window. */
 LEPTON_KERNEL void max_pool_grad(uint8_t *restrict dy_, uint8_t *restrict x_, uint8_t *restrict dx_, const int h,
                                  const int w, const int c, const int oh, const int ow, const int kh, const int kw,
                                  const int sh, const int sw, const int pt, const int pl) {
   const float *dy = (const float *)dy_, *x = (const float *)x_;
   float *dx = (float *)dx_;
-  zero_floats(dx, (ptrdiff_t)h * w * c);
+  /* Where windows lie side by side and cover the map, each writes its places, zeros included. */
+  const int apart = kh == sh && kw == sw && pt == 0 && pl == 0 && oh * kh == h && ow * kw == w;
+  if (!apart) zero_floats(dx, (ptrdiff_t)h * w * c);
   for (int oy = 0; oy < oh; oy++)
     for (int ox = 0; ox < ow; ox++) {
       const int y0 = LEPTON_MAX(oy * sh - pt, 0), y1 = LEPTON_MIN(oy * sh - pt + kh, h);
       const int x0 = LEPTON_MAX(ox * sw - pl, 0), x1 = LEPTON_MIN(ox * sw - pl + kw, w);
       for (int cb = 0; cb < c; cb += 16) {
         const int n = LEPTON_MIN(16, c - cb);
-        float best[16];
-        int32_t winner[16];
-        for (int l = 0; l < n; l++) {
-          best[l] = x[((ptrdiff_t)y0 * w + x0) * c + cb + l];
-          winner[l] = y0 * w + x0;
+        const bits16_lanes winner = largest_places(x + cb, w, c, y0, y1, x0, x1, n);
+        const float16_lanes from = load_lanes(dy + ((ptrdiff_t)oy * ow + ox) * c + cb, n), none = {0};
+        if (apart) {
+          for (int iy = y0; iy < y1; iy++)
+            for (int ix = x0; ix < x1; ix++)
+              store_first(dx + ((ptrdiff_t)iy * w + ix) * c + cb,
+                          chosen_lanes((bits16_lanes)(winner == iy * w + ix), from, none), n);
+        } else {
+          for (int l = 0; l < n; l++) dx[(ptrdiff_t)winner[l] * c + cb + l] += from[l];
         }
-        for (int iy = y0; iy < y1; iy++)
-          for (int ix = x0; ix < x1; ix++)
-            for (int l = 0; l < n; l++) {
-              const float v = x[((ptrdiff_t)iy * w + ix) * c + cb + l];
-              winner[l] = v > best[l] ? iy * w + ix : winner[l];
-              best[l] = v > best[l] ? v : best[l];
-            }
-        const float *from = dy + ((ptrdiff_t)oy * ow + ox) * c + cb;
-        for (int l = 0; l < n; l++) dx[(ptrdiff_t)winner[l] * c + cb + l] += from[l];
       }
     }
 }
@@ -438,8 +448,7 @@ LEPTON_KERNEL float largest_of(const float *x, const int n) {
     float16_lanes lanes = load_lanes(x, 16);
     for (int i = 16; i < whole; i += 16) {
       const float16_lanes at = load_lanes(x + i, 16);
-      const bits16_lanes larger = (bits16_lanes)(at > lanes);
-      lanes = (float16_lanes)(((bits16_lanes)at & larger) | ((bits16_lanes)lanes & ~larger));
+      lanes = chosen_lanes((bits16_lanes)(at > lanes), at, lanes);
     }
     for (int l = 0; l < 16; l++) largest = LEPTON_MAX(largest, lanes[l]);
   }

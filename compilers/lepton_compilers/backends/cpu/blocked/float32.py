@@ -307,14 +307,24 @@ def _rows(op: Dense, draft: Draft) -> tuple[Place, int]:
 
 
 def emit_add(op: Add, draft: Draft) -> None:
-    """All channels alike, padding included."""
+    """All channels alike, padding included; dense where both operands are."""
+    if draft.is_dense(op.a, op.b):
+        draft.header = elementwise.HEADER
+        elementwise.emit_add_float(op, draft)
+        return
     a, b = draft.read_blocked(op.a), draft.read_blocked(op.b)
     y = draft.write_blocked(op.y, over=draft.overwritable(op.a))
     draft.call("add_f32", a.place, b.place, y.place, y.nbytes // y.element_bytes, *float_bounds(op.clamp))
 
 
 def emit_clamp(op: ClampTo | Relu, draft: Draft) -> None:
-    """All channels alike, padding included."""
+    """All channels alike, padding included; dense where the operand is."""
+    if draft.is_dense(op.x):
+        if isinstance(op, Relu):
+            layers.emit_relu(op, draft)
+        else:
+            layers.emit_clamp_float(op, draft)
+        return
     x = draft.read_blocked(op.x)
     y = draft.write_blocked(op.y, over=draft.overwritable(op.x))
     bounds = layers.relu_bounds(op) if isinstance(op, Relu) else float_bounds(op.clamp)
@@ -328,7 +338,10 @@ def _pooled(kernel: str, op: AveragePool2d | MaxPool2d, draft: Draft, window: tu
 
 
 def emit_average_pool(op: AveragePool2d, draft: Draft) -> None:
-    """A block at a time; a window that is the whole map in several sums."""
+    """A block at a time; a window that is the whole map in several sums; dense where the map is."""
+    if draft.is_dense(op.x):
+        layers.emit_average_pool_float(op, draft)
+        return
     _, h, w, c = draft.tensors[op.x].shape
     if op.kernel == (h, w) and not op.padding:
         _pooled("global_average_f32", op, draft, (h * w, c))
@@ -337,7 +350,10 @@ def emit_average_pool(op: AveragePool2d, draft: Draft) -> None:
 
 
 def emit_max_pool(op: MaxPool2d, draft: Draft) -> None:
-    """A block at a time."""
+    """A block at a time; dense where the map is."""
+    if draft.is_dense(op.x):
+        layers.emit_max_pool_float(op, draft)
+        return
     _pooled("max_pool_f32", op, draft, pool_window(op, draft))
 
 

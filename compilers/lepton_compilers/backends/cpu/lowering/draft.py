@@ -243,6 +243,11 @@ class Draft:
         """Whether there is a blocked form already."""
         return name in self._blocked
 
+    def is_dense(self, *names: TensorId) -> bool:
+        """Whether the tensors were computed dense and have no blocked form: another form would be a copy."""
+        fixed = {*self.function.inputs, *self.program.variable_ids}
+        return all(n in self._dense and n not in self._blocked and n not in fixed for n in names)
+
     def in_whole(self, name: TensorId) -> Place | None:
         """Where a blocked map's blocks stand in the whole that it is a part of, if it is."""
         home = self._joined.get(name)

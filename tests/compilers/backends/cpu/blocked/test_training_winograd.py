@@ -155,6 +155,7 @@ def test_steps_of_a_network_follow_the_reference(row: cpu.Cpu) -> None:
     program = differentiate(Program(body.functions, body.tensors, variables), batch=4)
     native, defined = Native(program, cpu.lower(program, row)), Reference(program)
     assert {"winograd_training", "winograd_products"} <= {*kernels(program, row, "train")}
+    assert not {"pack_f32", "unpack_f32"} & {*kernels(program, row, "train")}
     for _ in range(10):
         features = random.normal(size=(4, 8, 8, 16)).astype(np.float32)
         labels = random.integers(0, 16, 4).astype(np.int32)
