@@ -680,10 +680,12 @@ LEPTON_KERNEL void conv2d_float_panel(const float *x, const float *weight, const
 }
 
 /* weights [o/16][kh][kw][c][16]; has_bias == 0: b_ is not read */
-LEPTON_KERNEL void conv2d_float(uint8_t *restrict x_, uint8_t *restrict w_, uint8_t *restrict b_, uint8_t *restrict y_,
-                                const int has_bias, const int h, const int w, const int c, const int oh, const int ow,
-                                const int o, const int kh, const int kw, const int sh, const int sw, const int pt,
-                                const int pl, const int dh, const int dw, const int lo_bits, const int hi_bits) {
+/* o output channels of `all` that a pixel of y has */
+LEPTON_KERNEL void conv2d_float_range(uint8_t *restrict x_, uint8_t *restrict w_, uint8_t *restrict b_,
+                                      uint8_t *restrict y_, const int has_bias, const int h, const int w, const int c,
+                                      const int oh, const int ow, const int o, const int all, const int kh,
+                                      const int kw, const int sh, const int sw, const int pt, const int pl,
+                                      const int dh, const int dw, const int lo_bits, const int hi_bits) {
   const float *x = (const float *)x_, *weight = (const float *)w_, *bias = (const float *)b_;
   const float lo = float_of_bits(lo_bits), hi = float_of_bits(hi_bits);
   float *y = (float *)y_;
@@ -692,17 +694,23 @@ LEPTON_KERNEL void conv2d_float(uint8_t *restrict x_, uint8_t *restrict w_, uint
   const int full = o / (nb * 16);
   for (int panel = 0; panel < full; panel++) {
     const int ob = panel * nb * 16;
-    conv2d_float_panel(x, weight + (ptrdiff_t)ob * taps, has_bias ? bias + ob : 0, y + ob, h, w, c, oh, ow, o, kh, kw, sh,
-                       sw, pt, pl, dh, dw, nb, nb * 16, lo, hi);
+    conv2d_float_panel(x, weight + (ptrdiff_t)ob * taps, has_bias ? bias + ob : 0, y + ob, h, w, c, oh, ow, all, kh, kw,
+                       sh, sw, pt, pl, dh, dw, nb, nb * 16, lo, hi);
   }
   if (o > full * nb * 16) {
     const int ob = full * nb * 16;
-    conv2d_float_panel(x, weight + (ptrdiff_t)ob * taps, has_bias ? bias + ob : 0, y + ob, h, w, c, oh, ow, o, kh, kw, sh,
-                       sw, pt, pl, dh, dw, (o - ob + 15) / 16, o - ob, lo, hi);
+    conv2d_float_panel(x, weight + (ptrdiff_t)ob * taps, has_bias ? bias + ob : 0, y + ob, h, w, c, oh, ow, all, kh, kw,
+                       sh, sw, pt, pl, dh, dw, (o - ob + 15) / 16, o - ob, lo, hi);
   }
 }
-
-/* weights [groups][kh][kw][c / groups][o / groups]: lanes are the output channels of a group */
+LEPTON_KERNEL void conv2d_float(uint8_t *restrict x, uint8_t *restrict weight, uint8_t *restrict bias,
+                                uint8_t *restrict y, const int has_bias, const int h, const int w, const int c,
+                                const int oh, const int ow, const int o, const int kh, const int kw, const int sh,
+                                const int sw, const int pt, const int pl, const int dh, const int dw, const int lo_bits,
+                                const int hi_bits) {
+  conv2d_float_range(x, weight, bias, y, has_bias, h, w, c, oh, ow, o, o, kh, kw, sh, sw, pt, pl, dh, dw, lo_bits,
+                     hi_bits);
+}
 LEPTON_KERNEL void grouped_conv2d_float(uint8_t *restrict x_, uint8_t *restrict w_, uint8_t *restrict b_,
                                         uint8_t *restrict y_, const int has_bias, const int groups, const int h,
                                         const int w, const int c, const int oh, const int ow, const int o, const int kh,

@@ -66,14 +66,4 @@ LEPTON_KERNEL void few_channels_grad_weight(uint8_t *restrict x, uint8_t *restri
                         taps, first, LEPTON_MIN(tile, taps - first), ob);
 }
 
-/* y = the sum of `runs` runs of n floats, in their order */
-LEPTON_KERNEL void add_runs(uint8_t *restrict x_, uint8_t *restrict y_, const int runs, const int n) {
-  const float *x = (const float *)x_;
-  float *y = (float *)y_;
-  for (ptrdiff_t i = 0; i < n; i++) {
-    float sum = x[i];
-    for (int r = 1; r < runs; r++) sum += x[r * (ptrdiff_t)n + i];
-    y[i] = sum;
-  }
-}
 #endif

@@ -255,12 +255,13 @@ LEPTON_KERNEL void dense_grad_input_tile(const float *dy, const float *weight, f
   LEPTON_UNROLL for (int t = 0; t < tile; t++) store_first(dx + (ptrdiff_t)t * inner, sum[t], lanes);
 }
 
-LEPTON_KERNEL void dense_grad_input(uint8_t *restrict dy_, uint8_t *restrict w_, uint8_t *restrict dx_, const int rows,
-                                    const int inner, const int o) {
+/* `columns` inputs of `inner` */
+LEPTON_KERNEL void dense_grad_input_range(uint8_t *restrict dy_, uint8_t *restrict w_, uint8_t *restrict dx_,
+                                          const int rows, const int inner, const int columns, const int o) {
   const float *dy = (const float *)dy_, *weight = (const float *)w_;
   float *dx = (float *)dx_;
   const int tile = LEPTON_MIN(rows, LEPTON_GRADIENT_TILE), whole = rows - rows % tile;
-  const int even = inner - inner % 16;
+  const int even = columns - columns % 16;
   for (int n = 0; n < rows; n += n < whole ? tile : 1) {
     const float *from = dy + (ptrdiff_t)n * o;
     float *to = dx + (ptrdiff_t)n * inner;
@@ -269,13 +270,17 @@ LEPTON_KERNEL void dense_grad_input(uint8_t *restrict dy_, uint8_t *restrict w_,
         dense_grad_input_tile(from, weight + i, to + i, tile, o, inner, 16);
       else
         dense_grad_input_tile(from, weight + i, to + i, 1, o, inner, 16);
-    if (even < inner) {
+    if (even < columns) {
       if (n < whole)
-        dense_grad_input_tile(from, weight + even, to + even, tile, o, inner, inner - even);
+        dense_grad_input_tile(from, weight + even, to + even, tile, o, inner, columns - even);
       else
-        dense_grad_input_tile(from, weight + even, to + even, 1, o, inner, inner - even);
+        dense_grad_input_tile(from, weight + even, to + even, 1, o, inner, columns - even);
     }
   }
+}
+LEPTON_KERNEL void dense_grad_input(uint8_t *restrict dy, uint8_t *restrict weight, uint8_t *restrict dx,
+                                    const int rows, const int inner, const int o) {
+  dense_grad_input_range(dy, weight, dx, rows, inner, inner, o);
 }
 
 /* `tile` outputs by 16 inputs: dw[o][i] = sum over rows of dy[n][o] x[n][i] */
@@ -331,6 +336,17 @@ LEPTON_KERNEL void bias_grad(uint8_t *restrict dy_, uint8_t *restrict db_, const
       LEPTON_UNROLL for (int k = 0; k < 4; k++) sum[k] += load_lanes(dy + (ptrdiff_t)(r + k) * c + cb, c - cb);
     for (; r < rows; r++) sum[0] += load_lanes(dy + (ptrdiff_t)r * c + cb, c - cb);
     store_first(db + cb, (sum[0] + sum[1]) + (sum[2] + sum[3]), c - cb);
+  }
+}
+
+/* y = the sum of `runs` runs of n floats, in their order */
+LEPTON_KERNEL void add_runs(uint8_t *restrict x_, uint8_t *restrict y_, const int runs, const int n) {
+  const float *x = (const float *)x_;
+  float *y = (float *)y_;
+  for (ptrdiff_t i = 0; i < n; i++) {
+    float sum = x[i];
+    for (int r = 1; r < runs; r++) sum += x[r * (ptrdiff_t)n + i];
+    y[i] = sum;
   }
 }
 

@@ -214,9 +214,10 @@ LEPTON_KERNEL void winograd_training(uint8_t *restrict x, uint8_t *restrict weig
 }
 
 /* Kernels of k x k taps at their points, [place][panel of nv blocks of out][in][nv][16]. The taps of a pair of channels
- * lie `tap` floats apart, those of the next input channel `step` further; turned: from the last to the first. */
-LEPTON_KERNEL void winograd_taps(uint8_t *restrict w_, uint8_t *restrict y_, const int in, const int out, const int k,
-                                 const int tap, const int step, const int turned, const int nv) {
+ * lie `tap` floats apart, those of the next input channel `step` further; turned: from the last to the first. out: of
+ * `all` output channels. */
+LEPTON_KERNEL void winograd_taps(uint8_t *restrict w_, uint8_t *restrict y_, const int in, const int out, const int all,
+                                 const int k, const int tap, const int step, const int turned, const int nv) {
   const float *weight = (const float *)w_;
   float *y = (float *)y_;
   const float factors[6] = LEPTON_POINT_FACTORS;
@@ -238,7 +239,7 @@ LEPTON_KERNEL void winograd_taps(uint8_t *restrict w_, uint8_t *restrict y_, con
         __m512 turned_[6];
         points_of_taps(half + j * k, turned_, k);
         LEPTON_UNROLL for (int p = 0; p < 6; p++)
-          _mm512_storeu_ps(to + (j * 6 + p) * between_places(in, out),
+          _mm512_storeu_ps(to + (j * 6 + p) * between_places(in, all),
                            _mm512_mul_ps(turned_[p], _mm512_set1_ps(factors[j] * factors[p])));
       }
     }

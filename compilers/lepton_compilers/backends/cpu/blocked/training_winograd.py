@@ -27,7 +27,7 @@ PLACES = POINTS * POINTS
 SCRATCH_BYTES = 512 << 10
 """Of transformed tiles: with the weights of 64 × 64 channels they stay in a core's 1 MB."""
 
-SUMS_BYTES = 640 << 10
+SUMS_BYTES = 1200 << 10
 """Of a gradient's sums: images fall into as many groups, each with sums of its own, as fit."""
 
 MOST_GROUPS = 4
@@ -120,7 +120,7 @@ def emit_convolution(op: VariableConv2d, draft: Draft) -> None:
     o, kernel, _, c = draft.tensors[conv.weight].shape
     turned, taps = draft.scratch(draft.tensors[conv.weight].nbytes), _taps(draft, o * c)
     draft.call("turn_matrix", draft.read(conv.weight), turned, o, kernel * kernel * c)
-    draft.call("winograd_taps", turned, taps, c, o, kernel, c * o, o, 0, _blocks(o))
+    draft.call("winograd_taps", turned, taps, c, o, o, kernel, c * o, o, 0, _blocks(o))
     window = (kernel, conv.padding.top, conv.padding.left)
     _convolve(draft, conv.x, taps, conv.bias, op.y, window, float_bounds(op.clamp))
 
@@ -129,7 +129,8 @@ def emit_grad_input(op: Conv2dGradInput, draft: Draft) -> None:
     """A convolution of dy by the turned kernels, whose input channels are lanes as they lie."""
     o, kernel, _, c = draft.tensors[op.weight].shape
     taps = _taps(draft, o * c)
-    draft.call("winograd_taps", draft.read(op.weight), taps, o, c, kernel, c, kernel**2 * c, 1, _blocks(c))
+    literals = (o, c, c, kernel, c, kernel**2 * c, 1, _blocks(c))
+    draft.call("winograd_taps", draft.read(op.weight), taps, *literals)
     window = (kernel, kernel - 1 - op.padding.top, kernel - 1 - op.padding.left)
     _convolve(draft, op.dy, taps, None, op.dx, window, float_bounds(None))
 

@@ -30,6 +30,10 @@ from lepton_sdk.program.training import (
     SoftmaxCrossEntropyGrad,
 )
 
+MOST_GROUPS = 4
+"""Rows of a long sum fall into as many groups at most: threads take one each."""
+LEAST_GROUPED = 1 << 14
+
 Sliding = Conv2dGradInput | Conv2dGradWeight | DepthwiseConv2dGradInput | DepthwiseConv2dGradWeight
 
 
@@ -134,10 +138,19 @@ def emit_dense_grad_weight(op: DenseGradWeight, draft: Draft) -> None:
 
 
 def emit_bias_grad(op: BiasGrad, draft: Draft) -> None:
-    """Sums of columns."""
+    """Sums of columns; of many rows in groups, whose sums are added in their order."""
     dy = draft.tensors[op.dy]
     channels = dy.shape[-1]
-    draft.call("bias_grad", draft.read(op.dy), draft.write(op.dbias), dy.size // channels, channels)
+    rows = dy.size // channels
+    groups = math.gcd(rows, MOST_GROUPS) if dy.size >= LEAST_GROUPED else 1
+    source, target = draft.read(op.dy), draft.write(op.dbias)
+    if groups == 1:
+        draft.call("bias_grad", source, target, rows, channels)
+        return
+    sums, step = draft.scratch(groups * channels * 4), channels * 4
+    each = source.stepping(dy.nbytes // groups)
+    draft.call("bias_grad", each, sums.stepping(step), rows // groups, channels, times=groups)
+    draft.call("add_runs", sums, target, groups, channels)
 
 
 def emit_relu_grad(op: ReluGrad, draft: Draft) -> None:

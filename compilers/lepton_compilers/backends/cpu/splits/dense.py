@@ -44,6 +44,37 @@ def _pixels(a: Arguments, x: str, y: str, pixel: int, y_pixel: int, ns: float) -
     return Cut(-(-a["ow"] // _PIXELS), ns, part)
 
 
+_COLUMNS = 64
+"""A multiple of the output channels that float products hold at once."""
+
+_float_rows = dense_rows("x", "y", 4, _FLOAT_MACS_A_NS, products=True)
+
+
+def _float_products(a: Arguments, buffers: Buffers) -> Cut | None:
+    """Rows or pixels; output channels of a few pixels, of which every part reads weights of its own."""
+    o, c, ow = a["o"], a["c"], a["ow"]
+    if a["oh"] * a["kh"] * a["kw"] > 1 or ow >= 2 * _PIXELS:
+        return _float_rows(a, buffers)
+    ranged = a.inserted("o", all=o)
+
+    def part(first: int, count: int) -> tuple[Place | int, ...]:
+        begin = first * _COLUMNS
+        begins = {"weight": begin * c * 4, "bias": begin * 4, "y": begin * 4}
+        return ranged.changed(o=min(count * _COLUMNS, o - begin), **begins)
+
+    return Cut(-(-o // _COLUMNS), ow * o * c / _FLOAT_MACS_A_NS, part, "conv2d_float_range")
+
+
+def _packed_columns(a: Arguments, buffers: Buffers) -> Cut:
+    """Blocks of 16 rows of x."""
+    o, block = a["o"], a["k"] * 16 * 4
+
+    def part(first: int, count: int) -> tuple[Place | int, ...]:
+        return a.changed(o=min(count * 16, o - first * 16), x_=first * block, y_=first * block)
+
+    return Cut(-(-o // 16), o * a["k"] / _FLOAT_MACS_A_NS, part)
+
+
 def _outermost(moved: str, dense: str) -> Rule:
     """The first axis that has an extent.
 
@@ -75,7 +106,8 @@ RULES: Mapping[str, Rule] = {
     "grouped_conv2d_float": dense_rows("x_", "y_", 4, _FLOAT_MACS_A_NS, products=True),
     "copy_bytes": elements({"x": 1, "y": 1}, _MOVED_A_NS),
     "depthwise_int8": dense_rows("x_", "y_", 1, _INT8_MACS_A_NS, products=False),
-    "conv2d_float": dense_rows("x_", "y_", 4, _FLOAT_MACS_A_NS, products=True),
+    "conv2d_float": _float_products,
+    "pack_columns_float": _packed_columns,
     "depthwise_float": dense_rows("x_", "y_", 4, _FLOAT_MACS_A_NS, products=False),
     "average_pool_int8": _window_int8,
     "max_pool_int8": _window_int8,

@@ -42,14 +42,17 @@ def _images(macs: Callable[[Arguments], int]) -> Rule:
 
 
 def _dense_grad_input(a: Arguments, buffers: Buffers) -> Cut:
-    rows, inner, o = a["rows"], a["inner"], a["o"]
+    """Inputs: every part reads weights of its own."""
+    inner = a["inner"]
+    ranged = a.inserted("inner", columns=inner)
 
     def part(first: int, count: int) -> tuple[Place | int, ...]:
         begin = first * _TOGETHER
-        begins = {"dy_": begin * o * 4, "dx_": begin * inner * 4}
-        return a.changed(rows=min(count * _TOGETHER, rows - begin), **begins)
+        columns = min(count * _TOGETHER, inner - begin)
+        return ranged.changed(columns=columns, weight=begin * 4, dx=begin * 4)
 
-    return Cut(-(-rows // _TOGETHER), rows * inner * o / _MACS_A_NS, part)
+    ns = a["rows"] * inner * a["o"] / _MACS_A_NS
+    return Cut(-(-inner // _TOGETHER), ns, part, "dense_grad_input_range")
 
 
 def _dense_update(a: Arguments, buffers: Buffers) -> Cut:
@@ -91,6 +94,7 @@ RULES: Mapping[str, Rule] = {
     "few_channels_grad_weight": _images(
         lambda a: a["images"] * a["oh"] * a["ow"] * a["o"] * a["kh"] * a["run"]
     ),
+    "bias_grad": _images(lambda a: a["rows"] * a["c"] * 2),
     "relu_grad": elements({"dy_": 4, "y_": 4, "dx_": 4}, 8),
     "sgd_momentum": elements({"parameter_": 4, "velocity_": 4, "gradient_": 4}, 8),
 }

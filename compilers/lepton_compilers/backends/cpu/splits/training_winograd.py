@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from lepton_compilers.backends.cpu.plans.layout import LANES
 from lepton_compilers.backends.cpu.plans.plan import Place
 from lepton_compilers.backends.cpu.plans.signatures import Arguments
 from lepton_compilers.backends.cpu.splits.cuts import Buffers, Cut, Rule, along
@@ -14,6 +15,7 @@ from lepton_compilers.backends.cpu.splits.cuts import Buffers, Cut, Rule, along
 _PARTS = 4
 _MACS_A_NS = 300
 _MOVED_A_NS = 5
+_TRANSFORMED_A_NS = 30
 
 
 def _macs(a: Arguments) -> int:
@@ -43,9 +45,21 @@ def products(a: Arguments, buffers: Buffers) -> Cut:
     return Cut(1, ns, lambda first, count: a.changed(), scratch=("scratch", scratch))
 
 
+def taps(a: Arguments, buffers: Buffers) -> Cut:
+    """Panels of output channels."""
+    inner, out, width = a["in"], a["out"], a["nv"] * LANES
+
+    def part(first: int, count: int) -> tuple[Place | int, ...]:
+        begin = first * width
+        return a.changed(out=count * width, w_=begin * 4, y_=begin * inner * 4)
+
+    return Cut(out // width, 36 * inner * out / _TRANSFORMED_A_NS, part)
+
+
 RULES: Mapping[str, Rule] = {
     "winograd_training": convolution,
     "winograd_products": products,
+    "winograd_taps": taps,
     "winograd_weights": along(
         "o",
         lambda a: {"sums_": a["c"] * 4, "dw_": a["k"] ** 2 * a["c"] * 4},
