@@ -144,6 +144,13 @@ def _layers(
     return tuple(rows)
 
 
+def step_title(step: steps.Step, program: Program, function: str) -> str:
+    """`Conv2d conv1: pad_rows_u8`: whose work a step is, and by which kernels."""
+    ops = [program.function(function).operations[number] for number in step.operations]
+    named = _named(ops, program.tensors) if ops else _conversion(step.converts, step.into, program.tensors)
+    return f"{named['operation']} {named['name']}: {', '.join(step.kernels)}"
+
+
 def _conversion(tensor: str | None, into: str | None, tensors: Tensors) -> dict[str, str]:
     held = tensors.get(tensor or "")
     return {

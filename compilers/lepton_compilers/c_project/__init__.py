@@ -27,6 +27,7 @@ ARRAY_LIMIT_BYTES = 1 << 20
 
 RUNTIME = (
     "lepton_parallel.h",
+    "lepton_stamps.h",
     "lepton_runtime.h",
     "lepton_runtime.c",
     "lepton_pool.h",
@@ -49,11 +50,14 @@ def project_files(
     name, weights = identity.name, sources.weights
     as_array = weights_as == "array" or (weights_as == "auto" and len(weights) <= ARRAY_LIMIT_BYTES)
     data_file = f"model/{name}_weights.{'c' if as_array else 'bin'}"
+    function = "infer" if "infer" in program.functions else next(iter(program.functions))
     words = {
         "NAME": name,
         "TARGET": cpu.name,
         "FLAGS": " ".join(compiler_flags(cpu)),
-        "FUNCTION": "infer" if "infer" in program.functions else next(iter(program.functions)),
+        "NAME_UPPER": name.upper(),
+        "FUNCTION": function,
+        "FUNCTION_UPPER": function.upper(),
         "COMPILER": f"lepton-edge {__version__}",
         "SOURCE_SHA256": identity.source_sha256,
         "DATA_SOURCES": f"\n  {data_file}" if as_array and weights else "",

@@ -9,6 +9,7 @@ import numpy as np
 from lepton_compilers.backends.cpu import CSources
 from lepton_compilers.c_project.identity import ModelIdentity
 from lepton_compilers.golden import Vector, tolerances
+from lepton_sdk.layer_times import step_title
 from lepton_sdk.program import Program, Tensor
 from lepton_targets import Cpu
 
@@ -37,6 +38,7 @@ def header(program: Program, sources: CSources, name: str) -> str:
     lines += ["", f"extern const lepton_model {name};", ""]
     lines += ["/* The generated functions, in the interface of lepton_code. */"]
     lines += [_prototype(entry.symbol) + ";" for entry in sources.functions.values()]
+    lines += _timed(sources)
     return "\n".join([*lines, "", "#ifdef __cplusplus", "}", "#endif", "#endif", ""])
 
 
@@ -76,6 +78,7 @@ def tables(
         parts.append(f"static const size_t variable_offsets[] = {{{offsets}}};\n")
         parts.append(_bytes("first_values", variables.initial))
         block = f"first_values, {len(variables.initial)}, {len(held)}, variables, variable_offsets"
+    parts.append(_step_titles(program, sources))
     parts += [_labels(identity.labels), _goldens(program, list(sources.functions), vectors)]
     labels = f"{len(identity.labels)}, {'labels' if identity.labels else '0'}"
     goldens = f"{len(vectors)}, {'goldens' if vectors else '0'}"
@@ -99,6 +102,27 @@ def _prototype(symbol: str) -> str:
         f"int {symbol}(void *arena, const void *weights, void *variables, const void *const *inputs,\n"
         "    void *const *outputs, const lepton_parallel *parallel)"
     )
+
+
+def _timed(sources: CSources) -> list[str]:
+    """Declarations of the timed functions and what their steps are, for programs that define LEPTON_TIMED."""
+    lines = ["", "#ifdef LEPTON_TIMED", '#include "lepton_stamps.h"']
+    lines += ["/* A function's six arguments and a lepton_stamps, by one pointer to the seven addresses. */"]
+    for name, entry in sources.functions.items():
+        macro = f"{entry.symbol}_STEPS".upper()
+        lines += [f"int {entry.symbol}_timed(void *const *arguments);"]
+        lines += [f"#define {macro} {len(sources.steps[name])}"]
+        lines += [f"extern const char *const {entry.symbol}_steps[];"]
+    return [*lines, "#endif"]
+
+
+def _step_titles(program: Program, sources: CSources) -> str:
+    parts = []
+    for name, entry in sources.functions.items():
+        titles = [_string(step_title(step, program, name)) for step in sources.steps[name]] or ["0"]
+        listed = ",\n    ".join(titles)
+        parts.append(f"const char *const {entry.symbol}_steps[] = {{\n    {listed}}};\n")
+    return f"#ifdef LEPTON_TIMED\n{''.join(parts)}#endif\n"
 
 
 def _described(tensor: Tensor) -> str:

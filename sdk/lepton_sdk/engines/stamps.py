@@ -18,7 +18,7 @@ from lepton_targets.errors import BundleFormatError, UnavailableError
 STAMP_BYTES = 16
 """LEPTON_STAMP_BYTES."""
 READINGS_BEFORE = 3
-"""The first step: one that waits for memory, and two that are what a reading takes apart."""
+"""LEPTON_READINGS_BEFORE the first step: one waits for memory, and two lie apart what a reading takes."""
 
 _RECORDED_BYTES = 16 << 20
 """The last so many runs are kept whose readings fit here."""

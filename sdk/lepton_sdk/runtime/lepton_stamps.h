@@ -11,7 +11,7 @@ extern "C" {
 #endif
 
 /* No C library has a larger `struct timespec`. */
-enum { LEPTON_STAMP_BYTES = 16 };
+enum { LEPTON_STAMP_BYTES = 16, LEPTON_READINGS_BEFORE = 3 };
 
 /* clock, id: clock_gettime and one of its clocks, or whatever else writes at most LEPTON_STAMP_BYTES.
  * next: where the next reading goes; moves on with each, as far as `end`: none is written there or beyond. */

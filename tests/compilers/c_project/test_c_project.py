@@ -98,6 +98,17 @@ def test_builds_with_the_hosts_compiler(kws: Program, tmp_path: Path, target: st
     assert outputs([str(example), "-t", "2"], kws, tmp_path)[0] == expected
 
 
+def test_the_example_tells_what_steps_take_where_it_is_asked_to(kws: Program, tmp_path: Path) -> None:
+    example = build(write(tmp_path, kws, host()), "-DLEPTON_TIMED=ON")
+    for threads in ([], ["-t", "2"]):
+        found, expected, printed = outputs([str(example), *threads], kws, tmp_path)
+        assert found == expected
+        lines = [line for line in printed.splitlines() if " us  " in line]
+        assert len(lines) == len(cpu.c_sources(kws, host(), "kws").steps["infer"])
+        assert lines[0].endswith("Conv2d functional_1/activation/Relu: pad_rows_u8")
+        assert sum(float(line.split()[0]) for line in lines) > 0
+
+
 def test_builds_with_clang_and_loads_weights_from_a_file(kws: Program, tmp_path: Path) -> None:
     folder = write(tmp_path / "project", kws, host(), "file")
     assert not (folder / "model" / "kws_weights.c").exists()

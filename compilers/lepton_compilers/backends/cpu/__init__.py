@@ -15,7 +15,7 @@ machine              what a core can multiply and read, for `lepton bench`
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +35,7 @@ from lepton_compilers.backends.cpu.plans.tile_choice import TileChoice, by_table
 from lepton_compilers.backends.cpu.rewrites import PLANNED
 from lepton_compilers.backends.cpu.weights.packing import WeightBlob
 from lepton_sdk.program import Operation, Program, TensorId, Tensors
+from lepton_sdk.steps import Step
 from lepton_targets import Cpu, Target
 from lepton_targets.errors import UsageError
 
@@ -103,7 +104,7 @@ def lower(program: Program, cpu: Cpu, choice: TileChoice = by_table, precision: 
         functions={p.function: ArtifactFunction(symbol(p.function), p.arena_bytes) for p in plans},
         variables=variables,
         sources={f"model-{cpu.name}.c": source},
-        steps={p.function: tuple(stretch.step for stretch in stretches(p)) for p in plans},
+        steps=_steps(plans),
     )
 
 
@@ -112,7 +113,7 @@ class CSources:
     """A program lowered to one CPU as C to compile elsewhere.
 
     model: the generated unit, which includes `kernels/NAME` for every name in `headers`. functions: the
-    symbols it defines, `PREFIX_FUNCTION`.
+    symbols it defines, `PREFIX_FUNCTION`. steps: what each does between the readings of its timed form.
     """
 
     model: str
@@ -120,6 +121,7 @@ class CSources:
     weights: bytes
     functions: Mapping[str, ArtifactFunction]
     variables: VariableBlock | None
+    steps: Mapping[str, tuple[Step, ...]]
 
 
 def c_sources(
@@ -135,7 +137,12 @@ def c_sources(
         weights=weights,
         functions={p.function: ArtifactFunction(symbols[p.function], p.arena_bytes) for p in plans},
         variables=variables,
+        steps=_steps(plans),
     )
+
+
+def _steps(plans: Sequence[Plan]) -> dict[str, tuple[Step, ...]]:
+    return {p.function: tuple(stretch.step for stretch in stretches(p)) for p in plans}
 
 
 def _planned(

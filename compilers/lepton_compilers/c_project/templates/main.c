@@ -4,6 +4,10 @@
  *
  * -i: the inputs of `@FUNCTION@`, one behind the other, as raw bytes. -o: where its outputs go, likewise.
  */
+#ifdef LEPTON_TIMED
+#define _POSIX_C_SOURCE 199309L
+#include <time.h>
+#endif
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +34,40 @@ static void *read_file(const char *path, size_t bytes) {
   fclose(file);
   return memory;
 }
+
+#ifdef LEPTON_TIMED
+static int read_clock(int id, void *time) { return clock_gettime((clockid_t)id, (struct timespec *)time); }
+
+static double nanoseconds(const unsigned char *stamp) {
+  struct timespec time;
+  memcpy(&time, stamp, sizeof time);
+  return (double)time.tv_sec * 1e9 + (double)time.tv_nsec;
+}
+
+/* The least time of each step over many runs, what a reading takes subtracted. */
+static int print_times(const lepton_session *session, const void **inputs, void **outputs) {
+  enum { STEPS = @NAME_UPPER@_@FUNCTION_UPPER@_STEPS, READINGS = LEPTON_READINGS_BEFORE + STEPS, RUNS = 200 };
+  static double least[STEPS + 1];
+  static union {
+    double aligned;
+    unsigned char bytes[READINGS * LEPTON_STAMP_BYTES];
+  } record;
+  lepton_stamps stamps = {read_clock, CLOCK_MONOTONIC, record.bytes, record.bytes + sizeof record.bytes};
+  void *arguments[] = {session->arena,  (void *)session->weights,  session->variables, (void *)inputs,
+                       (void *)outputs, (void *)session->parallel, &stamps};
+  for (int run = 0; run < RUNS; run++) {
+    stamps.next = record.bytes;
+    if (@NAME@_@FUNCTION@_timed(arguments)) return 1;
+    for (int i = 0; i <= STEPS; i++) {
+      const unsigned char *stamp = record.bytes + (LEPTON_READINGS_BEFORE - 2 + i) * LEPTON_STAMP_BYTES;
+      const double taken = nanoseconds(stamp + LEPTON_STAMP_BYTES) - nanoseconds(stamp);
+      if (run == 0 || taken < least[i]) least[i] = taken;
+    }
+  }
+  for (int i = 0; i < STEPS; i++) printf("%10.2f us  %s\n", (least[i + 1] - least[0]) / 1e3, @NAME@_@FUNCTION@_steps[i]);
+  return 0;
+}
+#endif
 
 int main(int argc, char **argv) {
   const char *input_path = NULL, *output_path = NULL, *weights_path = NULL;
@@ -101,10 +139,15 @@ int main(int argc, char **argv) {
   for (int i = 0; i < function->n_outputs; i++) {
     printf("%s: %lu bytes\n", function->output[i].name, (unsigned long)function->output[i].bytes);
     if (file) fwrite(outputs[i], 1, function->output[i].bytes, file);
-    free(outputs[i]);
   }
-  free(outputs);
   if (file) fclose(file);
+#ifdef LEPTON_TIMED
+  const void **inputs = session.inputs;
+  for (const lepton_function *before = model->function; before != function; before++) inputs += before->n_inputs;
+  if (print_times(&session, inputs, outputs)) return fail(function->name, LEPTON_FAILED);
+#endif
+  for (int i = 0; i < function->n_outputs; i++) free(outputs[i]);
+  free(outputs);
   lepton_close(&session);
 #ifdef EXAMPLE_THREADS
   lepton_threads_close(pool);

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from lepton_sdk.runtime import source
-
 STAMP = "lepton_stamp"
 """C function that takes a reading; a struct of stamps is its argument."""
-READINGS_BEFORE = 3
-"""The first step."""
 
 
-def timed_source(functions: Iterable[str]) -> str:
-    """The struct of stamps, what takes a reading, and the functions that do, in code that is small."""
-    return f"""{source("lepton_stamps.h")}
+def timed_source(functions: Iterable[str], header: str) -> str:
+    """What takes a reading, and the functions that do, in code that is small.
+
+    header: the text of lepton_stamps.h, or what includes it.
+    """
+    return f"""{header}
 #pragma clang attribute push(__attribute__((cold, minsize)), apply_to = function)
 static __attribute__((noinline)) void {STAMP}(uint8_t *stamps) {{
   lepton_stamps *s = (lepton_stamps *)(void *)stamps;

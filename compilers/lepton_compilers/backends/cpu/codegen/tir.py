@@ -10,15 +10,11 @@ from typing import Any
 
 from lepton_compilers.backends.cpu.codegen import regions
 from lepton_compilers.backends.cpu.codegen.specialised import Specialised
-from lepton_compilers.backends.cpu.codegen.stamped import (
-    READINGS_BEFORE,
-    STAMP,
-    timed_entry_source,
-    timed_source,
-)
+from lepton_compilers.backends.cpu.codegen.stamped import STAMP, timed_entry_source, timed_source
 from lepton_compilers.backends.cpu.codegen.steps import stretches
 from lepton_compilers.backends.cpu.plans.plan import Call, Place, Plan, Space
 from lepton_compilers.backends.cpu.plans.signatures import kernel_header
+from lepton_sdk.engines.stamps import READINGS_BEFORE
 from lepton_sdk.runtime import source
 from lepton_targets.errors import MissingExtraError
 
@@ -110,17 +106,24 @@ def c_source(plans: Sequence[Plan], headers: Iterable[str]) -> str:
     shared = Specialised(plans)
     parts += _functions(plans, {plan.function: symbol(plan.function) for plan in plans}, shared)
     parts += [_bound_source(symbol(plan.function)) for plan in plans]
-    parts.append(timed_source(_timed_source(plan, shared) for plan in plans))
+    timed = (_timed_source(plan, shared, symbol(plan.function)) for plan in plans)
+    parts.append(timed_source(timed, source("lepton_stamps.h")))
     if any(map(regions.forks, plans)):
         parts.append(regions.pool_source())
     return "\n".join(parts)
 
 
 def c_unit(plans: Sequence[Plan], headers: Iterable[str], symbols: Mapping[str, str]) -> str:
-    """One C file that includes its headers from `kernels/` and defines `symbols`, by function."""
+    """One C file that includes its headers from `kernels/` and defines `symbols`, by function.
+
+    With LEPTON_TIMED it defines `symbol`_timed for each too.
+    """
     included = ["lepton_parallel.h", *(f"kernels/{name}" for name in ordered_headers(headers))]
-    functions = _functions(plans, symbols, Specialised(plans))
-    return "\n".join([*(f'#include "{name}"' for name in included), *functions])
+    shared = Specialised(plans)
+    parts = [*(f'#include "{name}"' for name in included), *_functions(plans, symbols, shared)]
+    timed = (_timed_source(plan, shared, symbols[plan.function]) for plan in plans)
+    parts += ["#ifdef LEPTON_TIMED", timed_source(timed, '#include "lepton_stamps.h"') + "#endif", ""]
+    return "\n".join(parts)
 
 
 def _functions(plans: Sequence[Plan], symbols: Mapping[str, str], shared: Specialised) -> list[str]:
@@ -210,12 +213,12 @@ def _body_sources(plan: Plan, shared: Specialised) -> list[str]:
     return [function_source(parts), regions.fork_source(function, _names(plan), forked), body]
 
 
-def _timed_source(plan: Plan, shared: Specialised) -> str:
+def _timed_source(plan: Plan, shared: Specialised, entry: str) -> str:
     """The body again with readings of a clock, and the entry that calls it."""
     forked, name = regions.forks(plan), f"timed_{plan.function}"
     body = function_source({name: _body_function(plan, shared, forked, name, stamped=True)})
     inner = plan.function if forked else None
-    return body + timed_entry_source(symbol(plan.function), name, _pointers(plan), inner)
+    return body + timed_entry_source(entry, name, _pointers(plan), inner)
 
 
 def c_target() -> Any:

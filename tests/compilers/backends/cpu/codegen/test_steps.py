@@ -12,10 +12,10 @@ import pytest
 
 from lepton_compilers.backends import cpu
 from lepton_compilers.backends.cpu.codegen.regions import forks
-from lepton_compilers.backends.cpu.codegen.stamped import READINGS_BEFORE
 from lepton_compilers.backends.cpu.codegen.steps import stretches
 from lepton_compilers.backends.cpu.codegen.toolchain import FLAGS, compile_c, compiler
 from lepton_compilers.compilation import build_program
+from lepton_sdk.engines.stamps import READINGS_BEFORE
 from lepton_sdk.program import Padding, Program, Quantization, Tensor, reference
 from lepton_sdk.program.operations import Add, Conv2d
 from lepton_sdk.program.tensors import constant
