@@ -36,7 +36,7 @@ def measure(path: str, engine: str, target: str, trust: list[str]) -> dict[str, 
     first = time.perf_counter()
     rss_first = _resident_mb()
 
-    from lepton_sdk.benchmark import call_overheads
+    from lepton_sdk.overheads import call_overheads
 
     run, run_into = call_overheads(session)
     return {

@@ -13,15 +13,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lepton_sdk import steps
-from lepton_sdk.benchmark import Latency, bound_call, example_inputs, measure
+from lepton_sdk.benchmark import Latency, measure
+from lepton_sdk.bundle.reader import Bundle
+from lepton_sdk.calls import BoundCall
+from lepton_sdk.engines import Engine
 from lepton_sdk.engines.native import NativeEngine
 from lepton_sdk.engines.stamps import READINGS_BEFORE, Stamps
+from lepton_sdk.examples import example_inputs
 from lepton_sdk.program.float_kernel import FloatKernel
 from lepton_targets.errors import UnavailableError
 
 if TYPE_CHECKING:
     from lepton_sdk.program import Operation, Program, Tensor, Tensors
-    from lepton_sdk.session import Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,25 +86,29 @@ class LayerTimes:
     readings: int
 
 
-def measure_layers(session: Session, seconds: float, function: str = "infer") -> LayerTimes:
+def measure_layers(
+    engine: Engine, bundle: Bundle | None, seconds: float, function: str = "infer"
+) -> LayerTimes:
     """Every layer's time, from runs of about `seconds` in all on the function's golden inputs.
 
-    Raises UnavailableError where the engine does not run a bundle's machine code, or an older one's.
+    function: one of the engine's. Raises UnavailableError where the engine does not run a bundle's machine
+    code, or an older one's.
     """
-    bundle, engine = session.bundle, session.engine
     if bundle is None or not isinstance(engine, NativeEngine):
         raise UnavailableError(
             f"the engine '{engine.name}' has no layers that can be timed",
             "machine code has:  --engine native, on a bundle",
         )
-    interface = session.interface(function)
-    listed = steps.of_bundle(bundle, session.target, function)
-    inputs = example_inputs(session, function)
+    interface = engine.functions[function]
+    listed = steps.of_bundle(bundle, engine.target, function)
+    inputs = example_inputs(bundle, function, interface)
     outputs = [np.zeros(spec.shape, spec.dtype) for spec in interface.outputs]
     stamps = Stamps(len(listed))
     given = [np.require(inputs[spec.name], requirements=["C", "A"]) for spec in interface.inputs]
     timed = engine.bind_timed(function, given, outputs, stamps.address)
-    whole, _ = measure([bound_call(session, function, inputs), lambda: stamps.recorded(timed)], seconds)
+    unread = {spec.name: np.zeros(spec.shape, spec.dtype) for spec in interface.outputs}
+    plain = BoundCall(engine, function, interface, inputs, unread).call
+    whole, _ = measure([plain, lambda: stamps.recorded(timed)], seconds)
     durations = stamps.durations_ns()
     reading_ns = float(np.median(durations[:, 0]))
     # A step that the processor does while the clock is still read may seem to take less than nothing.

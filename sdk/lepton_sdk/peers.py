@@ -66,7 +66,6 @@ def _lepton(
 ) -> Peer:
     """Another bundle. Its example inputs serve where types differ, as int8's and float32's of one network."""
     from lepton_sdk import __version__
-    from lepton_sdk.benchmark import bound_call, example_inputs
     from lepton_sdk.session import Session
 
     session = Session(path, threads=threads, trust=trust)
@@ -74,10 +73,10 @@ def _lepton(
     given = {spec.name: array for spec, array in zip(specs, inputs)}
     if [spec.shape for spec in specs] == [array.shape for array in inputs]:
         if any(spec.dtype != array.dtype for spec, array in zip(specs, inputs)):
-            given = example_inputs(session, function)
+            given = session.example_inputs(function)
     else:
         _checked(path, inputs, [(spec.shape, spec.dtype) for spec in specs])
-    return Peer("lepton", __version__, path, bound_call(session, function, given), session.target)
+    return Peer("lepton", __version__, path, session.bind(given, function=function), session.target)
 
 
 def _check_file(path: str) -> None:

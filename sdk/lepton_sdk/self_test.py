@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from lepton_sdk.bundle.manifest import TensorSpec
+from lepton_sdk.bundle.reader import Bundle
+from lepton_sdk.calls import StagedCall
+from lepton_sdk.engines import Engine
 from lepton_targets.errors import SelfTestError, UnavailableError
 from lepton_targets.record import Record
-
-if TYPE_CHECKING:
-    from lepton_sdk.session import Session
 
 
 class SelfTestResult(Record):
@@ -22,32 +20,31 @@ class SelfTestResult(Record):
     largest_difference: float
 
 
-def self_test(session: Session) -> SelfTestResult:
-    """Run every golden vector of the session's bundle from the first state of its variables.
+def self_test(engine: Engine, bundle: Bundle | None, path: str) -> SelfTestResult:
+    """Run every golden vector of the bundle, which stands at `path`, from the first state of its variables.
 
-    The variables keep what they held before. Raises SelfTestError at the first output that differs,
+    The engine's variables keep what they held before. Raises SelfTestError at the first output that differs,
     UnavailableError where there are no vectors for any function of this engine.
     """
-    functions = session.functions
-    if session.bundle is None:
-        raise UnavailableError(f"{session.path} carries no golden vectors; only bundles do")
-    vectors = [vector for vector in session.bundle.golden() if vector.function in functions]
+    functions = engine.functions
+    if bundle is None:
+        raise UnavailableError(f"{path} carries no golden vectors; only bundles do")
+    vectors = [vector for vector in bundle.golden() if vector.function in functions]
     if not vectors:
-        raise UnavailableError(
-            f"{session.path} has no golden vectors for {', '.join(functions)}; nothing was tested"
-        )
-    kept = {name: variable.copy() for name, variable in session.variables().items()}
+        raise UnavailableError(f"{path} has no golden vectors for {', '.join(functions)}; nothing was tested")
+    kept = {name: variable.copy() for name, variable in engine.variables().items()}
     values, largest = 0, 0.0
     try:
         for number, vector in enumerate(vectors):
-            session.reset()
-            found = session.run(vector.inputs, vector.function)
-            for spec in session.interface(vector.function).outputs:
-                where = f"golden vector {number} of {session.path} on {session.target}"
+            engine.reset()
+            interface = functions[vector.function]
+            found = StagedCall(engine, vector.function, interface)(vector.inputs)
+            for spec in interface.outputs:
+                where = f"golden vector {number} of {path} on {engine.target}"
                 largest = max(largest, _compare(spec, vector.outputs[spec.name], found[spec.name], where))
                 values += found[spec.name].size
     finally:
-        for name, variable in session.variables().items():
+        for name, variable in engine.variables().items():
             variable[...] = kept[name]
     return SelfTestResult(len(vectors), values, largest)
 

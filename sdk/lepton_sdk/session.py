@@ -1,4 +1,7 @@
-"""`Session`: a model opened once, checked once, then run as fast as the code allows."""
+"""`Session`: a model opened once, checked once, then run as fast as the code allows.
+
+What inference does not need, as measurements and the self-test, is imported where it is asked for.
+"""
 
 from __future__ import annotations
 
@@ -139,18 +142,30 @@ class Session:
                 self._last_input, self._last_output, self._last_call = inputs, outputs, bound.call
             bound.call()
 
-    def bind(self, inputs: Arrays, outputs: Arrays, function: str = "infer") -> Callable[[], None]:
+    def bind(
+        self, inputs: Arrays, outputs: Arrays | None = None, function: str = "infer"
+    ) -> Callable[[], None]:
         """A call without arguments that reads these arrays and fills those: the least overhead there is.
 
-        It does not take turns: no other call of this session may run meanwhile.
+        outputs: left out where nobody reads them, as in measurements. The call does not take turns: no other
+        call of this session may run meanwhile.
         """
-        return BoundCall(self._engine, function, self.interface(function), inputs, outputs).call
+        interface = self.interface(function)
+        if outputs is None:
+            outputs = {spec.name: np.zeros(spec.shape, spec.dtype) for spec in interface.outputs}
+        return BoundCall(self._engine, function, interface, inputs, outputs).call
+
+    def example_inputs(self, function: str = "infer") -> dict[str, np.ndarray]:
+        """Inputs of a function's first golden vector, else synthetic ones, by name."""
+        from lepton_sdk.examples import example_inputs
+
+        return example_inputs(self.bundle, function, self.interface(function))
 
     def benchmark(self, seconds: float = 1.0, function: str = "infer") -> Latency:
         """Latency of a function on its golden inputs (synthetic ones where it has none)."""
-        from lepton_sdk.benchmark import measure_session
+        from lepton_sdk.benchmark import measure
 
-        return measure_session(self, seconds, function)
+        return measure([self.bind(self.example_inputs(function), function=function)], seconds)[0]
 
     def profile(self, seconds: float = 1.0, function: str = "infer") -> tuple[LayerTime, ...]:
         """What each layer of a function takes, measured for about `seconds` on the inputs of `benchmark`.
@@ -159,13 +174,15 @@ class Session:
         """
         from lepton_sdk.layer_times import measure_layers
 
-        return measure_layers(self, seconds, function).layers
+        self.interface(function)  # Raises for one that there is not.
+        return measure_layers(self._engine, self.bundle, seconds, function).layers
 
     def self_test(self) -> SelfTestResult:
         """Run every golden vector: bytes equal, outputs with a tolerance within it. Raises SelfTestError."""
         from lepton_sdk.self_test import self_test
 
-        return self_test(self)
+        with self._turn:
+            return self_test(self._engine, self.bundle, self.path)
 
     def reset(self) -> None:
         """Give every variable its first value again."""

@@ -19,7 +19,7 @@ import numpy as np
 from lepton_compilers.backends.cpu.machine.peak import peak_call
 from lepton_compilers.compilation import compile
 from lepton_sdk import Session
-from lepton_sdk.benchmark import bound_call, example_inputs, measure
+from lepton_sdk.benchmark import measure
 from lepton_sdk.evaluate import run_examples
 from lepton_targets import get_target
 from lepton_targets.host import runs_here
@@ -80,7 +80,7 @@ def main() -> None:
             sessions = {p: Session(bundle) for p, bundle in bundles.items()}
             for session in sessions.values():
                 session.self_test()
-            calls = [bound_call(s, "infer", example_inputs(s)) for s in sessions.values()]
+            calls = [s.bind(s.example_inputs()) for s in sessions.values()]
             whole, half, loop = measure([*calls, peak[0]], SECONDS)
             share = (bundles["bf16"].program().macs() / half.min) / (peak[1] / loop.min)
             allowed = sessions["bf16"].outputs[0].tolerance

@@ -32,7 +32,7 @@ def own(layers: tuple[LayerTime, ...]) -> list[LayerTime]:
 @pytest.mark.parametrize("threads", [1, 2])
 def test_every_layer_of_a_network_is_timed(path: Path, threads: int) -> None:
     session = Session(path, threads=threads)
-    found = measure_layers(session, 0.1)
+    found = measure_layers(session.engine, session.bundle, 0.1)
     program = Bundle.open(path).program()
     operations = [type(op).__name__ for op in program.function().operations]
     assert [layer.operation for layer in own(found.layers)] == [o for o in operations if o != "Reshape"]
@@ -54,12 +54,11 @@ def test_every_layer_of_a_network_is_timed(path: Path, threads: int) -> None:
 def test_what_is_timed_is_what_runs(path: Path) -> None:
     """The timed code gives the bytes of the ordinary."""
     from lepton_sdk import steps
-    from lepton_sdk.benchmark import example_inputs
     from lepton_sdk.engines.native import NativeEngine
     from lepton_sdk.engines.stamps import Stamps
 
     session = Session(path)
-    inputs = example_inputs(session)
+    inputs = session.example_inputs()
     (expected,) = session.run(inputs).values()
     outputs = [np.zeros_like(expected)]
     listed = steps.of_bundle(Bundle.open(path), session.target, "infer")

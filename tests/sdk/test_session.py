@@ -312,6 +312,20 @@ def test_session_is_freed_when_dropped(path: Path) -> None:
     assert library() is None
 
 
+def test_example_inputs_are_those_of_the_golden_vectors(session: Session) -> None:
+    assert session.bundle is not None
+    first = next(vector for vector in session.bundle.golden() if vector.function == "infer")
+    np.testing.assert_array_equal(session.example_inputs()["x"], first.inputs["x"])
+    with pytest.raises(UsageError, match="no function 'inference'"):
+        session.example_inputs("inference")
+
+
+def test_a_call_may_be_bound_without_arrays_for_its_outputs(session: Session) -> None:
+    before = {name: variable.copy() for name, variable in session.variables().items()}
+    session.bind(gradient_step(), function="train")()
+    assert any((session.variables()[name] != held).any() for name, held in before.items())
+
+
 def test_benchmark_reports_ordered_latencies(session: Session) -> None:
     latency = session.benchmark(seconds=0.02)
     assert 0 < latency.min <= latency.median <= latency.p99

@@ -28,7 +28,7 @@ class Timing:
 
 def timed(session: Session, seconds: float) -> Timing:
     """The layers of `infer`, measured for about `seconds`. Raises as `Session.profile` does."""
-    found = measure_layers(session, seconds)
+    found = measure_layers(session.engine, session.bundle, seconds)
     whole = found.whole
     return Timing(session.target, found.steps_us, whole.min, whole.median, found.layers)
 

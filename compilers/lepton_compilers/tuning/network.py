@@ -12,10 +12,11 @@ import numpy.typing as npt
 
 from lepton_compilers.artifact import Artifact
 from lepton_compilers.pack import tensor_spec
-from lepton_sdk.benchmark import Latency, measure, synthetic_inputs
+from lepton_sdk.benchmark import Latency, measure
 from lepton_sdk.bundle.manifest import FunctionInterface
 from lepton_sdk.engines import library
 from lepton_sdk.engines.memory import aligned_bytes
+from lepton_sdk.examples import synthetic_inputs
 from lepton_sdk.program import Program
 from lepton_targets.errors import CheckFailedError
 

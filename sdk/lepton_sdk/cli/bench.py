@@ -48,13 +48,13 @@ def bench(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Measure latency: batches in turns, median, least and 99th percentile."""
-    from lepton_sdk.benchmark import bound_call, example_inputs, measure
+    from lepton_sdk.benchmark import measure
     from lepton_sdk.peers import open_peer
     from lepton_sdk.session import Session
 
     session = Session(bundle, engine=engine, threads=threads, trust=key, target=target)
-    inputs = example_inputs(session, function)
-    calls: list[Callable[[], object]] = [bound_call(session, function, inputs)]
+    inputs = session.example_inputs(function)
+    calls: list[Callable[[], object]] = [session.bind(inputs, function=function)]
     if against is not None:
         order = [spec.name for spec in session.interface(function).inputs]
         peer = open_peer(against, [inputs[name] for name in order], threads, function, key)
@@ -95,7 +95,7 @@ def bench(
         from lepton_sdk.layer_times import measure_layers
 
         report["layers"] = to_json(
-            times := measure_layers(session, seconds, function), _peaks(session, times)
+            times := measure_layers(session.engine, session.bundle, seconds, function), _peaks(session, times)
         )
     if as_json:
         print_json(report)

@@ -11,7 +11,7 @@ import numpy as np
 
 from lepton_compilers.backends.cpu.machine.peak import peak_call
 from lepton_sdk import Session
-from lepton_sdk.benchmark import bound_call, example_inputs, measure
+from lepton_sdk.benchmark import measure
 from lepton_sdk.peers import open_peer
 from lepton_targets.errors import LeptonError
 
@@ -34,13 +34,13 @@ def measured(
     ours that counts as the rival.
     """
     session = Session(bundle, threads=threads)
-    inputs = example_inputs(session)
-    calls: dict[str, Callable[[], object]] = {OURS: bound_call(session, "infer", inputs)}
+    inputs = session.example_inputs()
+    calls: dict[str, Callable[[], object]] = {OURS: session.bind(inputs)}
     if threads > 1:
-        calls[ALONE] = bound_call(Session(bundle), "infer", inputs)
+        calls[ALONE] = Session(bundle).bind(inputs)
     versions, left_out = _open(rivals, [inputs[spec.name] for spec in session.inputs], threads, calls)
     if beside is not None:
-        calls[BESIDE] = bound_call(Session(beside, threads=threads), "infer", inputs)
+        calls[BESIDE] = Session(beside, threads=threads).bind(inputs)
     peak = peak_call(session.target, precision) if threads == 1 else None
     taken = measure([*calls.values(), *([peak[0]] if peak else [])], seconds)
     times = {name: latency.to_json() for name, latency in zip(calls, taken)}

@@ -13,7 +13,7 @@ from lepton_compilers import compile
 from lepton_compilers.backends.cpu.machine.memory import memory_levels, read_call
 from lepton_compilers.backends.cpu.machine.peak import peak_call
 from lepton_sdk import Session
-from lepton_sdk.benchmark import bound_call, example_inputs, measure
+from lepton_sdk.benchmark import measure
 from lepton_targets.host import host
 
 TYPES = ("int8", "float32", "bf16")
@@ -25,7 +25,7 @@ def measured(seconds: float) -> dict[str, Any]:
     reads = [read_call(levels, level) for level in levels]
     peaks = {dtype: found for dtype in TYPES if (found := peak_call(host().name, dtype)) is not None}
     session = _empty_network()
-    calls = [bound_call(session, "infer", example_inputs(session))]
+    calls = [session.bind(session.example_inputs())]
     taken = measure([*calls, *(one for one, _ in (*peaks.values(), *reads))], seconds)
     call, rates = taken[0], [latency.min for latency in taken[1:]]
     done = [count for _, count in (*peaks.values(), *reads)]

@@ -16,7 +16,7 @@ from benchmarks.bench.trained_networks import TRAINED
 from lepton_compilers import compile
 from lepton_compilers.backends.cpu.machine.peak import peak_call
 from lepton_sdk import Session
-from lepton_sdk.benchmark import bound_call, measure
+from lepton_sdk.benchmark import measure
 from lepton_targets.errors import LeptonError
 
 
@@ -43,7 +43,7 @@ def measured(network: str, batch: int, threads: int, seconds: float) -> dict[str
     rates = (np.full(1, 1e-3, np.float32), np.full(1, 0.9, np.float32))
     arrays = (features, labels.astype(np.int32), *rates)
     inputs = {spec.name: array for spec, array in zip(session.interface("train").inputs, arrays)}
-    calls: dict[str, Callable[[], object]] = {OURS: bound_call(session, "train", inputs)}
+    calls: dict[str, Callable[[], object]] = {OURS: session.bind(inputs, function="train")}
     theirs, left_out = steps(module.train(), torch.from_numpy(features), torch.from_numpy(labels))
     for form, reason in left_out.items():
         print(f"PyTorch {form} left out: {reason}", file=sys.stderr)

@@ -20,7 +20,6 @@ from lepton_compilers.backends.cpu.splits import parts
 from lepton_compilers.compilation import compile
 from lepton_compilers.front import program_from
 from lepton_sdk import Session
-from lepton_sdk.benchmark import example_inputs
 from lepton_sdk.engines.pool import open_pool
 from lepton_sdk.program import Padding, Quantization, Tensor, reference
 from lepton_sdk.program.operations import Conv2d, Dense, GroupedConv2d
@@ -285,7 +284,7 @@ def test_panels_of_groups_share_a_fork() -> None:
 def test_a_session_gives_the_same_bytes_with_any_number_of_threads(tmp_path: Path) -> None:
     bundle = compile(KWS, "host", output=tmp_path / "kws.lep")
     one = Session(bundle)
-    inputs = example_inputs(one)
+    inputs = one.example_inputs()
     expected = one.run(inputs)
     for threads in (2, 3, 16):
         session = Session(bundle, threads=threads)
@@ -298,7 +297,7 @@ def test_a_session_gives_the_same_bytes_with_any_number_of_threads(tmp_path: Pat
 
 def test_idle_threads_sleep_and_a_closed_session_ends_them(tmp_path: Path) -> None:
     session = Session(compile(KWS, "host", output=tmp_path / "kws.lep"), threads=2)
-    session.run(example_inputs(session))
+    session.run(session.example_inputs())
     workers = [thread for thread in threading.enumerate() if thread.name == "lepton"]
     assert len(workers) == 1
     state = Path(f"/proc/self/task/{workers[0].native_id}/stat")
@@ -314,7 +313,7 @@ def test_idle_threads_sleep_and_a_closed_session_ends_them(tmp_path: Path) -> No
 
 def test_a_forked_process_runs_alone(tmp_path: Path) -> None:
     session = Session(compile(KWS, "host", output=tmp_path / "kws.lep"), threads=2)
-    inputs = example_inputs(session)
+    inputs = session.example_inputs()
     expected = session.run(inputs)
     child = os.fork()
     if child == 0:
