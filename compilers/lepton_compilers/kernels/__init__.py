@@ -20,7 +20,8 @@ blocked_f32.h         float32 in blocks of 16 channels, on lanes and products th
 avx512f.h, avx2_fma.h x86-64 with AVX-512, with AVX2 and FMA; neon_f32.h: 64-bit Arm
 avx512bf16.h          float32 multiplied as bfloat16, where allowed; avx512bf16_winograd.h: on its maps
 blocked.h             int8 operations in blocks of 16 channels, on the tiles that one of these headers gives:
-avx2.h, avxvnni.h     x86-64 with vectors of 256 bits; avx2_lanes.h: what they share
+sse2.h                any x86-64; avx2.h, avxvnni.h: with vectors of 256 bits; avx2_lanes.h: what those share
+broadcast_tiles.h     the convolutions' loops of all three; pairs.h: what products of two at a time share
 rvv.h                 RISC-V with vectors
 neon.h                any Arm CPU; neon_dotprod.h, neon_dotprod_depthwise.h, neon_i8mm.h: by extension;
                       neon_lanes.h: what they share

@@ -7,10 +7,22 @@
 #define LEPTON_AVX2_LANES_H
 #include <immintrin.h>
 
-LEPTON_KERNEL __m256i load256(const void *p) { return _mm256_loadu_si256((const __m256i *)p); }
+typedef __m256i sums_t;
+#define LEPTON_LANES 8
+#define LEPTON_SUMS 12
+
+LEPTON_KERNEL __m256i load_vector(const void *p) { return _mm256_loadu_si256((const __m256i *)p); }
+LEPTON_KERNEL __m256i zero_vector(void) { return _mm256_setzero_si256(); }
 LEPTON_KERNEL void start_tile(__m256i *sum, const int32_t *bias, const int mr, const int vectors) {
   LEPTON_UNROLL for (int v = 0; v < vectors; v++)
-    LEPTON_UNROLL for (int p = 0; p < mr; p++) sum[p * vectors + v] = load256(bias + 8 * v);
+    LEPTON_UNROLL for (int p = 0; p < mr; p++) sum[p * vectors + v] = load_vector(bias + 8 * v);
+}
+
+LEPTON_KERNEL __m256i interleaved_low(const __m256i a, const __m256i b) { return _mm256_unpacklo_epi16(a, b); }
+LEPTON_KERNEL __m256i interleaved_high(const __m256i a, const __m256i b) { return _mm256_unpackhi_epi16(a, b); }
+LEPTON_KERNEL __m256i packed(const __m256i low, const __m256i high) { return _mm256_packs_epi32(low, high); }
+LEPTON_KERNEL __m256i packed_alone(const __m256i sums) {
+  return _mm256_permute4x64_epi64(packed(sums, zero_vector()), 0xd8);
 }
 
 LEPTON_KERNEL __m256i scale_and_round(const __m256i sum, const float *m, const int wide) {

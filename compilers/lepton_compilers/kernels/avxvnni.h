@@ -10,8 +10,6 @@
 typedef uint8_t map_t;
 typedef int8_t weight_t;
 #define LEPTON_UNIT 4
-#define LEPTON_LANES 8
-#define LEPTON_SUMS 12
 
 LEPTON_KERNEL __m256i broadcast_four(const map_t *p) {
   int32_t four;
@@ -28,18 +26,14 @@ LEPTON_KERNEL __m256i add_fours(const __m256i sum, const __m256i inputs, const _
 LEPTON_KERNEL __m256i finished_pixel(const map_t *y, const __m256i *sum, const int vectors, const float *m,
                                      const lepton_finish finish) {
   const __m256i first = scale_and_round(sum[0], m, finish.wide);
-  __m256i q;
-  if (vectors > 1)
-    q = _mm256_packs_epi32(first, scale_and_round(sum[1], m + 8, finish.wide));
-  else
-    q = _mm256_permute4x64_epi64(_mm256_packs_epi32(first, _mm256_setzero_si256()), 0xd8);
+  __m256i q = vectors > 1 ? packed(first, scale_and_round(sum[1], m + 8, finish.wide)) : packed_alone(first);
   if (finish.zy) q = _mm256_adds_epi16(q, _mm256_set1_epi16((short)finish.zy));
   if (!finish.adds) return q;
   const __m256i residual = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)residual_of(y, finish)));
   q = clamp_shorts(q, finish.lo, finish.hi);
-  const __m256i low = add_weighted(_mm256_unpacklo_epi16(q, residual), finish);
-  const __m256i high = add_weighted(_mm256_unpackhi_epi16(q, residual), finish);
-  const __m256i sums = _mm256_packs_epi32(low, high);
+  const __m256i low = add_weighted(interleaved_low(q, residual), finish);
+  const __m256i high = add_weighted(interleaved_high(q, residual), finish);
+  const __m256i sums = packed(low, high);
   return finish.sum_zy ? _mm256_adds_epi16(sums, _mm256_set1_epi16((short)finish.sum_zy)) : sums;
 }
 /* mr pixels of one block, by twos; their sums stand `step` apart */
@@ -66,13 +60,13 @@ LEPTON_KERNEL void store_tile(map_t *y, const __m256i *sum, const int y_block, c
     store_pixels(y + (ptrdiff_t)(v / 2) * y_block, sum + v, vectors, mr, vectors - v, m + 8 * v, finish);
 }
 
-/* ---- convolutions ---- */
+/* ---- convolutions: broadcast_tiles.h ---- */
 
-LEPTON_KERNEL void add_groups(__m256i *sum, const map_t *x, const int pixel, const weight_t *weight, const int groups,
-                              const int mr, const int vectors) {
+LEPTON_KERNEL void add_units(__m256i *sum, const map_t *x, const int pixel, const weight_t *weight, const int groups,
+                             const int mr, const int vectors) {
   LEPTON_UNROLL for (int g = 0; g < groups; g++) {
     __m256i by[LEPTON_SUMS];
-    LEPTON_UNROLL for (int v = 0; v < vectors; v++) by[v] = load256(weight + (g * vectors + v) * 32);
+    LEPTON_UNROLL for (int v = 0; v < vectors; v++) by[v] = load_vector(weight + (g * vectors + v) * 32);
     LEPTON_UNROLL for (int p = 0; p < mr; p++) {
       const __m256i four = broadcast_four(x + (ptrdiff_t)p * pixel + g * 4);
       LEPTON_UNROLL for (int v = 0; v < vectors; v++)
@@ -80,33 +74,11 @@ LEPTON_KERNEL void add_groups(__m256i *sum, const map_t *x, const int pixel, con
     }
   }
 }
-LEPTON_KERNEL void conv_tile(const map_t *x, const int pixel, const int column, const int row, const int block,
-                             const int kh, const int kw, const int c, const weight_t *weight, const int32_t *bias,
-                             const float *m, map_t *y, const int y_block, const int mr, const int n,
-                             const lepton_finish finish) {
-  const int groups = (c + 3) / 4, vectors = (n + 7) / 8;
-  __m256i sum[LEPTON_SUMS];
-  start_tile(sum, bias, mr, vectors);
-  LEPTON_LOOP for (int ky = 0; ky < kh; ky++)
-    LEPTON_LOOP for (int kx = 0; kx < kw; kx++) {
-      const map_t *from = x + (ptrdiff_t)ky * row + (ptrdiff_t)kx * column;
-      LEPTON_LOOP for (int b = 0; b < groups / 4; b++) {
-        add_groups(sum, from, pixel, weight, 4, mr, vectors);
-        from += block;
-        weight += 4 * vectors * 32;
-      }
-      add_groups(sum, from, pixel, weight, groups % 4, mr, vectors);
-      weight += groups % 4 * vectors * 32;
-    }
-  store_tile(y, sum, y_block, mr, vectors, m, finish);
-}
-
-/* 3 x 3: four inputs, broadcast once a kernel row, serve its three columns. weights [ky][group][kx][vector][8][4] */
 LEPTON_KERNEL void add_columns(__m256i *sum, const map_t *x, const weight_t *weight, const int groups, const int mr,
                                const int vectors, const int stride, const int first, const int valid) {
   LEPTON_UNROLL for (int g = 0; g < groups; g++) {
     __m256i by[3 * LEPTON_SUMS];
-    LEPTON_UNROLL for (int i = 0; i < 3 * vectors; i++) by[i] = load256(weight + (g * 3 * vectors + i) * 32);
+    LEPTON_UNROLL for (int i = 0; i < 3 * vectors; i++) by[i] = load_vector(weight + (g * 3 * vectors + i) * 32);
     LEPTON_UNROLL for (int column = 0; column < (mr - 1) * stride + 3; column++) {
       if (column < first || column >= valid) continue;
       const __m256i four = broadcast_four(x + column * 16 + g * 4);
@@ -119,27 +91,6 @@ LEPTON_KERNEL void add_columns(__m256i *sum, const map_t *x, const weight_t *wei
     }
   }
 }
-LEPTON_KERNEL void conv3x3_tile(const map_t *x, const int row, const int block, const int c, const weight_t *weight,
-                                const int32_t *bias, const int bias_step, const float *m, map_t *y, const int y_block,
-                                const int mr, const int n, const int stride, const int ky0, const int ky1,
-                                const int first, const int valid, const lepton_finish finish) {
-  const int groups = (c + 3) / 4, vectors = (n + 7) / 8;
-  __m256i sum[LEPTON_SUMS];
-  LEPTON_UNROLL for (int p = 0; p < mr; p++)
-    start_tile(sum + p * vectors, bias_of(bias, bias_step, p * stride, first, valid), 1, vectors);
-  weight += (ptrdiff_t)ky0 * groups * 3 * vectors * 32;
-  LEPTON_LOOP for (int ky = ky0; ky < ky1; ky++) {
-    const map_t *from = x + (ptrdiff_t)ky * row;
-    LEPTON_LOOP for (int b = 0; b < groups / 4; b++) {
-      add_columns(sum, from, weight, 4, mr, vectors, stride, first, valid);
-      from += block;
-      weight += 4 * 3 * vectors * 32;
-    }
-    add_columns(sum, from, weight, groups % 4, mr, vectors, stride, first, valid);
-    weight += groups % 4 * 3 * vectors * 32;
-  }
-  store_tile(y, sum, y_block, mr, vectors, m, finish);
-}
 
 /* ---- depthwise convolutions ---- */
 
@@ -148,7 +99,7 @@ LEPTON_KERNEL __m256i interleaved(const map_t *a, const map_t *b, const int a_in
   const __m256i by_twos = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15));
   __m256i two;
   if (a_inside && b_inside && b == a + 16)
-    two = load256(a);
+    two = load_vector(a);
   else
     two = _mm256_set_m128i(b_inside ? _mm_loadu_si128((const __m128i *)b) : _mm_setzero_si128(),
                            a_inside ? _mm_loadu_si128((const __m128i *)a) : _mm_setzero_si128());
@@ -156,8 +107,8 @@ LEPTON_KERNEL __m256i interleaved(const map_t *a, const map_t *b, const int a_in
 }
 /* sum[2] + four taps of 16 channels by weights [2][8][4] */
 LEPTON_KERNEL void add_taps(__m256i *sum, const __m256i low, const __m256i high, const weight_t *weight) {
-  sum[0] = add_fours(sum[0], low, load256(weight));
-  sum[1] = add_fours(sum[1], high, load256(weight + 32));
+  sum[0] = add_fours(sum[0], low, load_vector(weight));
+  sum[1] = add_fours(sum[1], high, load_vector(weight + 32));
 }
 
 /* One pixel: taps of a row by fours, weights [ky][ceil(kw / 4)][2][8][4]. column, row: between kernel columns, rows. */
@@ -171,8 +122,8 @@ LEPTON_KERNEL void depthwise_tile(const map_t *x, const int column, const int ro
       const map_t *from = x + (ptrdiff_t)kx * column;
       const __m256i a = interleaved(from, from + column, 1, kx + 1 < kw);
       const __m256i b = kx + 2 < kw ? interleaved(from + 2 * (ptrdiff_t)column, from + 3 * (ptrdiff_t)column, 1, kx + 3 < kw)
-                                    : _mm256_setzero_si256();
-      add_taps(sum, _mm256_unpacklo_epi16(a, b), _mm256_unpackhi_epi16(a, b), weight + kx / 4 * 64);
+                                    : zero_vector();
+      add_taps(sum, interleaved_low(a, b), interleaved_high(a, b), weight + kx / 4 * 64);
     }
     x += row;
     weight += (kw + 3) / 4 * 64;
@@ -201,7 +152,7 @@ LEPTON_KERNEL void depthwise3x3_tile(const map_t *x, const int row, const weight
     }
     LEPTON_UNROLL for (int p = 0; p < mr; p += 2 / stride) {
       const __m256i a = pair[p * stride / 2], b = pair[p * stride / 2 + 1];
-      const __m256i low = _mm256_unpacklo_epi16(a, b), high = _mm256_unpackhi_epi16(a, b);
+      const __m256i low = interleaved_low(a, b), high = interleaved_high(a, b);
       add_taps(sum + 2 * p, low, high, weight);
       if (stride == 1 && p + 1 < mr) add_taps(sum + 2 * p + 2, low, high, weight + 64);
     }

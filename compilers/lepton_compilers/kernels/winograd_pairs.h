@@ -6,7 +6,7 @@
  * within 9 bits and become 11, weights within 8 become 12: pmaddwd takes both. Products may leave int32 and wrap; four
  * times the sum does not (winograd_pairs.py), so that it is right again.
  *
- * For headers whose maps hold q - zero point as int16 and whose tiles stand on add_pairs: sse2.h, avx2.h.
+ * On the maps, weights and tiles of pairs.h.
  */
 #ifndef LEPTON_WINOGRAD_PAIRS_H
 #define LEPTON_WINOGRAD_PAIRS_H
@@ -15,7 +15,6 @@
 #define LEPTON_WINOGRAD_BEFORE 8192
 #define LEPTON_WINOGRAD_AFTER 4096
 
-#define LEPTON_SHORTS (2 * LEPTON_LANES)
 typedef int16_t tile_lanes __attribute__((vector_size(2 * LEPTON_SHORTS), aligned(2)));
 typedef uint32_t place_lanes __attribute__((vector_size(4 * LEPTON_LANES), aligned(4)));
 typedef int32_t total_lanes __attribute__((vector_size(4 * LEPTON_LANES), aligned(4)));
@@ -50,11 +49,11 @@ LEPTON_KERNEL void winograd_products(const map_t *before, const int c, const wei
   sums_t sum[LEPTON_SUMS];
   LEPTON_UNROLL for (int i = 0; i < mr * vectors; i++) sum[i] = (sums_t){0};
   LEPTON_LOOP for (int b = 0; b < pairs / 8; b++) {
-    add_pairs(sum, before, inner, weight, 8, mr, vectors);
+    add_units(sum, before, inner, weight, 8, mr, vectors);
     before += 16;
     weight += 8 * vectors * LEPTON_SHORTS;
   }
-  add_pairs(sum, before, inner, weight, pairs % 8, mr, vectors);
+  add_units(sum, before, inner, weight, pairs % 8, mr, vectors);
   LEPTON_UNROLL for (int i = 0; i < mr * vectors; i++) *(place_lanes *)(after + i * LEPTON_LANES) = (place_lanes)sum[i];
 }
 
