@@ -9,7 +9,7 @@ lower_int16.py  a row an int16 layer, and what stands between int8 and int16
 lower_float.py  a row a float layer; windows.py: strides and padding of all of these
 lower_sequence.py   a row a layer of sequence models; recurrent.py: whole recurrent layers
 vision.py       what vision heads add; resize.py: the places of a resize
-pointwise.py    rows of functions of one variable
+pointwise.py    rows of functions of one variable; named_functions.py: those with a float form of their own
 typed_calls.py  typed operations that Relax has no operator for; states.py: variables that live between calls
 float_kernel.py every other Relax operator, by its name
 """

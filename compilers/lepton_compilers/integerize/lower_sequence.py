@@ -11,8 +11,9 @@ from lepton_compilers.integerize.draft import Draft
 from lepton_compilers.integerize.known import Known
 from lepton_compilers.integerize.lower_float import Lowered, Rule, float_clamp
 from lepton_compilers.integerize.lower_int8 import int8_clamp, int8_table, integers_of, reals
-from lepton_compilers.integerize.pointwise import UNARY, parameter, read_pointwise
+from lepton_compilers.integerize.pointwise import parameter, read_pointwise
 from lepton_compilers.passes.fold_constants import permute_axes
+from lepton_compilers.passes.functions import UNARY
 from lepton_compilers.passes.graph import (
     ADD,
     MATMUL,

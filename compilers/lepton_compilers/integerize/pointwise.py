@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lepton_compilers.integerize.known import Array
+from lepton_compilers.passes.functions import UNARY
 from lepton_compilers.passes.graph import (
     ADD,
     CLIP,
@@ -33,18 +34,6 @@ from lepton_compilers.passes.graph import (
 )
 from lepton_sdk.program.reference_sequence import FUNCTIONS
 
-LAYERS = ("elu", "gelu", "gelu_tanh", "leaky_relu", "reciprocal", "selu", "silu", "softplus")
-"""Functions that Relax calls otherwise or does not have."""
-UNARY: Mapping[str, str] = {
-    **{f"relax.{name}": name for name in FUNCTIONS if name not in LAYERS},
-    "relax.nn.gelu": "gelu",
-    "relax.nn.gelu_tanh": "gelu_tanh",
-    "relax.nn.leakyrelu": "leaky_relu",
-    "relax.nn.selu": "selu",
-    "relax.nn.silu": "silu",
-    "relax.nn.softplus": "softplus",
-}
-"""Functions by the Relax operator that applies them."""
 BINARY: Mapping[str, Callable[[Array | float, Array | float], Array]] = {
     ADD: np.add,
     SUBTRACT: np.subtract,

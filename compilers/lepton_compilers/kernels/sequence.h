@@ -160,6 +160,8 @@ LEPTON_KERNEL float gelu_tanh_of(const float x) {
 /* -inf gives 0, as the limit does. */
 LEPTON_KERNEL float silu_of(const float x) { return x * lepton_sigmoidf(x); }
 
+LEPTON_KERNEL float hard_swish_of(const float x) { return x * (clamp_float(x + 3.0f, 0.0f, 6.0f) * 0.16666667f); }
+
 #define LEPTON_UNARY(NAME, VALUE)                                                                       \
   LEPTON_KERNEL void unary_##NAME(uint8_t *x_, uint8_t *y_, const int n, const int p_bits) {            \
     const float p = float_of_bits(p_bits);                                                              \
@@ -185,6 +187,7 @@ LEPTON_UNARY(exp, lepton_expf(x))
 LEPTON_UNARY(floor, lepton_floorf(x))
 LEPTON_UNARY(gelu, gelu_of(x))
 LEPTON_UNARY(gelu_tanh, gelu_tanh_of(x))
+LEPTON_UNARY(hard_swish, hard_swish_of(x))
 LEPTON_UNARY(leaky_relu, (x > 0.0f ? x : p * x))
 LEPTON_UNARY(log, lepton_logf(x))
 LEPTON_UNARY(negative, -x)

@@ -11,6 +11,7 @@ from tvm import relax
 from lepton_compilers.passes.graph import (
     SOFTMAX,
     Expr,
+    Graph,
     Var,
     dtype,
     integers,
@@ -28,9 +29,9 @@ STACK = "relax.stack"
 TAKE = "relax.take"
 
 
-def part_of_split(rewriter: Rewriter, var: Var, old: Expr) -> Expr | None:
-    """A part of a split is a slice: it needs no result of several tensors."""
-    split = rewriter.graph.definition(old.tuple_value)
+def split_range(graph: Graph, part: relax.TupleGetItem) -> tuple[Expr, int, int, int] | None:
+    """(x, axis, first, last) of the part of a split of x; None where it is another tuple's."""
+    split = graph.definition(part.tuple_value)
     if operator(split) != SPLIT:
         return None
     x, axis = split.args[0], int(split.attrs.axis)
@@ -40,7 +41,15 @@ def part_of_split(rewriter: Rewriter, var: Var, old: Expr) -> Expr | None:
     else:
         step = math.ceil(extent / int(places))
         ends = [min(i * step, extent) for i in range(int(places) + 1)]
-    first, last = ends[old.index], ends[old.index + 1]
+    return x, axis, ends[part.index], ends[part.index + 1]
+
+
+def part_of_split(rewriter: Rewriter, var: Var, old: relax.TupleGetItem) -> Expr | None:
+    """A part of a split is a slice: it needs no result of several tensors."""
+    found = split_range(rewriter.graph, old)
+    if found is None:
+        return None
+    x, axis, first, last = found
     if is_constant(x):
         return relax.const(np.ascontiguousarray(np.take(value(x), range(first, last), axis)))
     return relax.op.strided_slice(rewriter.mapped(x), [axis], [first], [last])

@@ -9,6 +9,7 @@ import numpy as np
 import tvm
 from tvm import relax
 
+from lepton_compilers.passes.functions import UNARY
 from lepton_compilers.passes.graph import (
     ADD,
     AVERAGE_POOL,
@@ -36,6 +37,7 @@ from lepton_compilers.passes.graph import (
     value,
 )
 from lepton_compilers.passes.rewrite import Rewriter, rewrite
+from lepton_compilers.passes.sequence_forms import split_range
 
 TO_NHWC, TO_NCHW = (0, 2, 3, 1), (0, 3, 1, 2)
 REDUCTIONS: Mapping[str, Callable[..., Expr]] = {
@@ -44,8 +46,9 @@ REDUCTIONS: Mapping[str, Callable[..., Expr]] = {
     "relax.min": relax.op.min,
     "relax.sum": relax.op.sum,
 }
-TWO_OPERANDS = (ADD, SUBTRACT, MULTIPLY, "relax.maximum", "relax.minimum")
-ELEMENTWISE = (RELU, CLIP, *TWO_OPERANDS, QUANTIZE, DEQUANTIZE)
+TWO_OPERANDS = (ADD, SUBTRACT, MULTIPLY, "relax.divide", "relax.power", "relax.maximum", "relax.minimum")
+ELEMENTWISE = (RELU, CLIP, *UNARY, *TWO_OPERANDS, QUANTIZE, DEQUANTIZE)
+SLICE, TAKE = "relax.strided_slice", "relax.take"
 
 
 def to_nhwc(module: Any) -> Any:
@@ -153,6 +156,12 @@ def _turned(rewriter: Rewriter, turned: dict[Var, Expr], var: Var, old: Expr) ->
             count_include_pad=bool(a.count_include_pad),
             layout="NHWC",
         )
+    if isinstance(old, relax.TupleGetItem):
+        part = split_range(rewriter.graph, old)
+        if part is None or len(shape(part[0])) != 4 or rewriter.graph.resolve(part[0]) not in turned:
+            return None
+        x, axis, first, last = part
+        return relax.op.strided_slice(nhwc(x), [TO_NHWC.index(axis)], [first], [last])
     follows = any(rewriter.graph.resolve(a) in turned for a in operands(old))
     if not follows or not dtype(var):
         return None
@@ -165,6 +174,17 @@ def _turned(rewriter: Rewriter, turned: dict[Var, Expr], var: Var, old: Expr) ->
         pairs = [widths[2 * axis : 2 * axis + 2] for axis in TO_NHWC]
         flat = [w for pair in pairs for w in pair]
         return relax.op.nn.pad(nhwc(old.args[0]), flat, str(old.attrs.pad_mode), float(old.attrs.pad_value))
+    if name == SLICE:
+        axes, *places = ([int(n.value) for n in part.fields] for part in old.args[1:])
+        return relax.op.strided_slice(nhwc(old.args[0]), [TO_NHWC.index(axis % 4) for axis in axes], *places)
+    if (
+        name == TAKE
+        and is_constant(old.args[1])
+        and value(old.args[1]).ndim == 1
+        and old.attrs.axis is not None
+    ):
+        axis = TO_NHWC.index(int(old.attrs.axis) % 4)
+        return relax.op.take(nhwc(old.args[0]), old.args[1], axis=axis, mode=str(old.attrs.mode))
     if name == CONCAT:
         axis = int(old.attrs.axis) % 4
         return relax.op.concat([nhwc(part) for part in parts(old)], TO_NHWC.index(axis))

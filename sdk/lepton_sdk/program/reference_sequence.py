@@ -47,6 +47,7 @@ FUNCTIONS: Mapping[str, Callable[[Array, float], Array]] = {
     "floor": lambda x, p: np.floor(x),
     "gelu": lambda x, p: 0.5 * x * (1 + _erf(x * SQRT_HALF)),
     "gelu_tanh": lambda x, p: 0.5 * x * (1 + np.tanh(GELU_TANH * (x + 0.044715 * x**3))),
+    "hard_swish": lambda x, p: x * np.clip(x + 3, 0, 6) / 6,
     "leaky_relu": lambda x, p: np.where(x > 0, x, p * x),
     "log": lambda x, p: np.log(x),
     "negative": lambda x, p: -x,

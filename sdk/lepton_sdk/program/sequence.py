@@ -13,8 +13,9 @@ from lepton_sdk.program.tensors import Clamp, TensorId, Tensors
 
 UNARY_FUNCTIONS = (
     "abs", "acos", "acosh", "asin", "asinh", "atan", "atanh", "ceil", "cos", "cosh", "elu", "erf", "exp",
-    "floor", "gelu", "gelu_tanh", "leaky_relu", "log", "negative", "reciprocal", "round", "rsqrt", "selu",
-    "sigmoid", "sign", "silu", "sin", "sinh", "softplus", "sqrt", "square", "tan", "tanh", "trunc",
+    "floor", "gelu", "gelu_tanh", "hard_swish", "leaky_relu", "log", "negative", "reciprocal", "round",
+    "rsqrt", "selu", "sigmoid", "sign", "silu", "sin", "sinh", "softplus", "sqrt", "square", "tan",
+    "tanh", "trunc",
 )  # fmt: skip
 """What Unary computes; leaky_relu's slope and elu's alpha are its parameter, softplus' beta as well."""
 LAYER_NORM_LIMIT = 1 << 16

@@ -17,6 +17,7 @@ from lepton_compilers.backends.cpu.blocked import (
     sse2,
     training_winograd,
 )
+from lepton_compilers.backends.cpu.blocked import elementwise as blocked_elementwise
 from lepton_compilers.backends.cpu.blocked.int8 import BlockedKernels
 from lepton_compilers.backends.cpu.lowering.rows import Rows
 from lepton_compilers.backends.cpu.plans.layout import UNSIGNED, MapElements
@@ -79,12 +80,12 @@ EVERYWHERE: tuple[Rows, ...] = (
 
 PORTABLE = InstructionSet(EVERYWHERE)
 
-AVX512F = float32.lowerings("avx512f.h")
-AVX2_FMA = float32.lowerings("avx2_fma.h")
-NEON_F32 = float32.lowerings("neon_f32.h")
+AVX512F = (float32.lowerings("avx512f.h"), blocked_elementwise.LOWERINGS)
+AVX2_FMA = (float32.lowerings("avx2_fma.h"), blocked_elementwise.LOWERINGS)
+NEON_F32 = (float32.lowerings("neon_f32.h"), blocked_elementwise.LOWERINGS)
 
 AVX512 = InstructionSet(
-    (avx512vnni.LOWERINGS, training_winograd.LOWERINGS, AVX512F, *PORTABLE.tables), slack=(64, 64)
+    (avx512vnni.LOWERINGS, training_winograd.LOWERINGS, *AVX512F, *PORTABLE.tables), slack=(64, 64)
 )
 
 
@@ -95,12 +96,12 @@ def _blocked(kernels: BlockedKernels, *floats: Rows) -> InstructionSet:
 INSTRUCTION_SETS: Mapping[Isa, InstructionSet] = {
     Isa.PORTABLE: PORTABLE,
     Isa.SSE2: _blocked(sse2.KERNELS),
-    Isa.AVX2: _blocked(avx2.KERNELS, AVX2_FMA),
-    Isa.AVX_VNNI: _blocked(avxvnni.KERNELS, AVX2_FMA),
-    Isa.NEON: _blocked(neon.NEON, NEON_F32),
+    Isa.AVX2: _blocked(avx2.KERNELS, *AVX2_FMA),
+    Isa.AVX_VNNI: _blocked(avxvnni.KERNELS, *AVX2_FMA),
+    Isa.NEON: _blocked(neon.NEON, *NEON_F32),
     Isa.NEON_ARMV7: _blocked(neon.ARMV7),
-    Isa.NEON_DOTPROD: _blocked(neon.NEON_DOTPROD, NEON_F32),
-    Isa.NEON_I8MM: _blocked(neon.NEON_I8MM, NEON_F32),
+    Isa.NEON_DOTPROD: _blocked(neon.NEON_DOTPROD, *NEON_F32),
+    Isa.NEON_I8MM: _blocked(neon.NEON_I8MM, *NEON_F32),
     Isa.RVV: _blocked(rvv.KERNELS),
     Isa.AVX512_VNNI: AVX512,
     # The same rows: where the compiler may use VBMI, the header's byte permutes are one instruction.
