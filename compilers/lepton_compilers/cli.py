@@ -146,7 +146,9 @@ def compile_command(
     from lepton_compilers.importers.source import read_model, source_format
 
     content = read_model(model)
-    import_tvm(source_format(content))
+    with Progress(as_json) as report:
+        report("load the compiler")
+        import_tvm(source_format(content))
     from lepton_compilers.compilation import build_program, chosen_targets, compile
     from lepton_compilers.precision import checked_precision, precisions_by_target
     from lepton_compilers.quantize.config import QuantizationConfig

@@ -29,16 +29,24 @@ class Latency(Record):
         return {"min": self.min, "median": self.median, "p99": self.p99}
 
 
-def measure(calls: Sequence[Callable[[], object]], seconds: float) -> list[Latency]:
-    """Latency of each call, batches of all in turns, for about `seconds` in all."""
+def measure(
+    calls: Sequence[Callable[[], object]],
+    seconds: float,
+    progress: Callable[[float], None] = lambda spent: None,
+) -> list[Latency]:
+    """Latency of each call, batches of all in turns, for about `seconds` in all.
+
+    progress: told the seconds that have passed, between batches.
+    """
     if not seconds > 0 or not math.isfinite(seconds):
         raise BadInputError(f"a benchmark of {seconds} seconds can't be run; give a number above 0")
     repeats = [_calibrate(call) for call in calls]
     times: list[list[float]] = [[] for _ in calls]
-    deadline = time.perf_counter() + seconds
-    while len(times[0]) < _LEAST_BATCHES or time.perf_counter() < deadline:
+    begin = time.perf_counter()
+    while len(times[0]) < _LEAST_BATCHES or time.perf_counter() - begin < seconds:
         for call, repeat, taken in zip(calls, repeats, times):
             taken.append(_time(call, repeat) / repeat)
+        progress(time.perf_counter() - begin)
     return [_latency(taken) for taken in times]
 
 

@@ -67,7 +67,12 @@ def labels_of(
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.shape != (n_examples,):
-        raise BadInputError(f"'labels' has shape {list(arrays[LABELS].shape)}; [{n_examples}] is expected")
+        one_hot = labels.ndim == 2 and len(labels) == n_examples
+        raise BadInputError(
+            f"'labels' has shape {list(arrays[LABELS].shape)}; [{n_examples}], a class number for each "
+            "example, is expected",
+            *(("of one-hot rows those are  labels.argmax(axis=1)",) if one_hot else ()),
+        )
     if labels.dtype.kind == "f" and not (np.isfinite(labels).all() and (labels == np.rint(labels)).all()):
         raise BadInputError("'labels' holds numbers that are no class numbers", "give integers from 0 on")
     if labels.dtype.kind not in "iufb":
@@ -105,8 +110,11 @@ def examples_for(inputs: tuple[TensorSpec, ...], arrays: Mapping[str, np.ndarray
         shaped = _shaped(spec, key, arrays[key])
         examples[spec.name] = _converted(spec, key, shaped, _stated(key, arrays))
     counts = {name: len(array) for name, array in examples.items()}
-    if len(set(counts.values())) != 1 or not next(iter(counts.values())):
-        raise BadInputError(f"the inputs have differing or no examples: {counts}")
+    if len(set(counts.values())) != 1:
+        each = ", ".join(f"{n} of '{name}'" for name, n in counts.items())
+        raise BadInputError(f"the inputs have different numbers of examples: {each}")
+    if not next(iter(counts.values())):
+        raise BadInputError("the data holds no examples: its arrays have the shape [0, …]")
     return examples
 
 

@@ -76,6 +76,11 @@ def test_flat_examples_are_folded() -> None:
         (FLOAT, {"features": INTEGERS} | SCALED | {"features_scale": np.array("x")}, "must hold numbers"),
         ((*FLOAT, TensorSpec("z", (1, 4), "float32")), {"features": REAL}, "no array for the input x"),
         ((TensorSpec("x", (1, 4), "int8"),), {"features": REAL}, "integers without a scale"),
+        (
+            (*FLOAT, TensorSpec("z", (1, 4), "float32")),
+            {"x": REAL, "z": REAL[:1]},
+            "different numbers of examples: 2 of 'x', 1 of 'z'",
+        ),
     ],
 )
 def test_bad_data(inputs: tuple[TensorSpec, ...], arrays: dict[str, np.ndarray], message: str) -> None:
@@ -92,6 +97,14 @@ def test_labels() -> None:
     for wrong in ([1], [0.5, 1], [-1, 0], ["a", "b"], [np.nan, 0]):
         with pytest.raises(BadInputError, match="labels"):
             labels_of({"labels": np.array(wrong)}, 2)
+
+
+def test_one_hot_labels_are_told_what_they_should_be() -> None:
+    with pytest.raises(BadInputError, match=r"labels\.argmax\(axis=1\)"):
+        labels_of({"labels": np.eye(3)}, 3)
+    with pytest.raises(BadInputError, match="a class number for each example") as found:
+        labels_of({"labels": np.arange(4)}, 3)
+    assert "argmax" not in str(found.value)
 
 
 def test_files_that_are_no_archives(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lepton_sdk.cli.options import TARGET
-from lepton_sdk.cli.output import print_json, print_table
+from lepton_sdk.cli.output import print_json, print_table, progress_bar
 from lepton_targets.errors import MissingExtraError, UnavailableError
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from lepton_sdk.session import Session
 
 _COLD_STARTS = 7
+_SHORT_SECONDS = 5
+"""What is measured for less shows no bar."""
 _PEAK_SECONDS = 0.2
 
 
@@ -62,7 +64,8 @@ def bench(
     peak = _peak(session, function) if engine == "native" and session.threads == 1 else None
     if peak is not None:
         calls.append(peak.call)
-    own, *other = measure(calls, seconds)
+    with progress_bar("bench", seconds, as_json or seconds < _SHORT_SECONDS) as progress:
+        own, *other = measure(calls, seconds, progress)
     report: dict[str, Any] = {
         "bundle": bundle.name,
         "engine": engine,
@@ -75,7 +78,7 @@ def bench(
         "ratio_median": None,
         "ratio_min": None,
         "peak_fraction": None,
-        "cold": _cold(bundle, engine, target, key or []) if cold else None,
+        "cold": _cold(bundle, engine, target, key or [], as_json) if cold else None,
         "layers": None,
     }
     if peak is not None:
@@ -165,7 +168,7 @@ def _peak_loop(session: Session, dtype: str) -> tuple[Callable[[], object], int]
     return None
 
 
-def _cold(bundle: Path, engine: str, target: str | None, keys: list[Path]) -> dict[str, float]:
+def _cold(bundle: Path, engine: str, target: str | None, keys: list[Path], silent: bool) -> dict[str, float]:
     """Medians over fresh processes; one before them writes the interpreter's bytecode, as installing does."""
     from statistics import median
 
@@ -174,12 +177,14 @@ def _cold(bundle: Path, engine: str, target: str | None, keys: list[Path]) -> di
     command = [sys.executable, "-P", cold_start.__file__, str(bundle), engine, target or "", *map(str, keys)]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     figures = []
-    for _ in range(_COLD_STARTS + 1):
-        done = subprocess.run(command, env=environment, capture_output=True, text=True)
-        if done.returncode != 0:
-            last = done.stderr.strip().splitlines()[-1:] or ["no message"]
-            raise UnavailableError(f"a fresh process could not run {bundle}: {last[0]}")
-        figures.append(json.loads(done.stdout.splitlines()[-1]))
+    with progress_bar("fresh processes", _COLD_STARTS + 1, silent) as progress:
+        for number in range(_COLD_STARTS + 1):
+            done = subprocess.run(command, env=environment, capture_output=True, text=True)
+            if done.returncode != 0:
+                last = done.stderr.strip().splitlines()[-1:] or ["no message"]
+                raise UnavailableError(f"a fresh process could not run {bundle}: {last[0]}")
+            figures.append(json.loads(done.stdout.splitlines()[-1]))
+            progress(number + 1)
     return {name: median(figure[name] for figure in figures[1:]) for name in figures[0]}
 
 

@@ -6,10 +6,13 @@ import contextlib
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from lepton_targets.errors import LeptonError
+
+_REDRAWN_SECONDS = 0.1
 
 
 def print_json(value: Mapping[str, Any]) -> None:
@@ -69,17 +72,28 @@ def discard_stdout() -> None:
 
 
 @contextlib.contextmanager
-def progress_bar(title: str, total: int, silent: bool) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr, told how many of `total` are done; none with `silent` or without a terminal."""
+def progress_bar(title: str, total: float, silent: bool) -> Iterator[Callable[[float], None]]:
+    """A bar on stderr, told how many of `total` are done; none with `silent` or without a terminal.
+
+    It is drawn anew where it is told, ten times a second at most: no thread disturbs what is measured.
+    """
     if silent or not sys.stderr.isatty():
         yield lambda done: None
         return
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(title, total=total)
-        yield lambda done: bar.update(task, completed=done)
+    with Progress(console=Console(stderr=True), transient=True, auto_refresh=False) as bar:
+        task, drawn = bar.add_task(title, total=total), 0.0
+
+        def told(done: float) -> None:
+            nonlocal drawn
+            if (now := time.monotonic()) - drawn > _REDRAWN_SECONDS:
+                drawn = now
+                bar.update(task, completed=done, refresh=True)
+
+        told(0)
+        yield told
 
 
 def counted(n: int, noun: str) -> str:

@@ -141,11 +141,13 @@ def _parsed(content: bytes) -> Any:
         model = onnx.load_model_from_string(content)
     except DecodeError as error:
         raise BadInputError(
-            f"this is no model, or a truncated one: {found}", "accepted: a TFLite file or an ONNX file"
+            f"this is no model, or a truncated one: {found}",
+            "accepted: a TFLite file, an ONNX file, or a .pt2 file of torch.export.save",
         ) from error
     if not model.graph.node or not model.graph.output:
         raise BadInputError(
-            f"this is no model: {found} hold no ONNX graph", "accepted: a TFLite file or an ONNX file"
+            f"this is no model: {found} hold no ONNX graph",
+            "accepted: a TFLite file, an ONNX file, or a .pt2 file of torch.export.save",
         )
     for initializer in model.graph.initializer:
         if initializer.data_location == onnx.TensorProto.EXTERNAL:
