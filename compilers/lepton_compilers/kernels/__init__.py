@@ -6,7 +6,7 @@ mathematics.h         exp, tanh, erf, roots …: the same bits everywhere, no li
 elementwise.h         two operands, one stretched over the other
 vision.h              transposed convolution, resizing, reductions; detection.h: boxes, the best of a row
 sequence.h            products of two tensors, normalisation, slices
-recurrent.h           whole recurrent layers in int8; recurrent_f32.h: in float32
+recurrent.h           whole recurrent layers in int8, on products of int8_fours.h; recurrent_f32.h: in float32
 int16.h               int16 activations with int8 weights; halves.h: the bytes of float16 and bfloat16
 ordering.h            sorting, running sums; suppression.h: non-maximum suppression as ONNX has it
 sampling.h            maps sampled between their places; determinants

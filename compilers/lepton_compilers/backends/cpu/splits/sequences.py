@@ -141,6 +141,18 @@ def recurrent(gates: int, rows: Mapping[str, int], macs_a_ns: float) -> Rule:
     return rule
 
 
+_ROWS_TOGETHER = 6
+
+
+def _gate_products(a: Arguments, buffers: Buffers) -> Cut | None:
+    """Rows of x, as many as a tile has at most."""
+    outputs = a["panels"] * a["blocks"] * 16
+    ns = a["rows"] * a["inputs"] * outputs / _INT8_MACS_A_NS
+    return elements({"x": a["inputs"], "of_x": outputs * 4}, a["rows"] / ns, _ROWS_TOGETHER, "rows")(
+        a, buffers
+    )
+
+
 _LANE_SIZES = {"int8": 1, "float": 4, "int32": 4}
 
 UNARY: Rule = elements({"x_": 4, "y_": 4}, _UNARY_A_NS)
@@ -155,7 +167,10 @@ RULES: Mapping[str, Rule] = {
     "layer_norm_int8": _rows({"x_": 1, "y_": 1}, 1),
     "layer_norm_float": _rows({"x_": 4, "y_": 4}, 0.5),
     "slice_bytes": _slice,
-    # recurrent_f32.h
+    # recurrent.h, recurrent_f32.h
+    "gate_products_int8": _gate_products,
+    "lstm_int8": recurrent(4, {"h0_": 1, "c_": 2, "y_": 1}, _INT8_MACS_A_NS),
+    "gru_int8": recurrent(3, {"state_": 2, "first_": 1, "y_": 1}, _INT8_MACS_A_NS),
     "lstm_f32": recurrent(4, {"h0_": 4, "c_": 4, "y_": 4}, _FLOAT_MACS_A_NS),
     "gru_f32": recurrent(3, {"h0_": 4, "y_": 4}, _FLOAT_MACS_A_NS),
     "gather_rows": _gathered,

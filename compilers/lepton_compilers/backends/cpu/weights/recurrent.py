@@ -18,3 +18,10 @@ def by_panel(value: Array, gates: int) -> Array:
 def step_panels(weight: Array, gates: int) -> Array:
     """Recurrent weights [gates · units, K] as [panels][K][gates][16]."""
     return np.ascontiguousarray(np.moveaxis(by_panel(weight, gates), 3, 1))
+
+
+def four_panels(weight: Array, gates: int) -> Array:
+    """int8 weights [gates · units, K] as [panels][K / 4][gates][16][4]."""
+    fours = padded(by_panel(weight, gates), 3, 4)
+    fours = fours.reshape(*fours.shape[:3], -1, 4)
+    return np.ascontiguousarray(np.moveaxis(fours, 3, 1))
