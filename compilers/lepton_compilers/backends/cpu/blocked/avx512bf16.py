@@ -13,11 +13,19 @@ import numpy.typing as npt
 
 from lepton_compilers.backends.answers import Answer, No, when
 from lepton_compilers.backends.cpu.blocked import float32
+from lepton_compilers.backends.cpu.blocked.float32 import padded_bias
+from lepton_compilers.backends.cpu.blocked.float32_forms import (
+    adding,
+    equal_maps,
+    few_channels,
+    pointwise,
+    three_by_three,
+)
 from lepton_compilers.backends.cpu.lowering.draft import Draft
 from lepton_compilers.backends.cpu.lowering.rows import Lowering, Rows
 from lepton_compilers.backends.cpu.plans.layout import LANES, Blocked, blocks
 from lepton_compilers.backends.cpu.plans.plan import Place
-from lepton_compilers.backends.cpu.portable.layers import Products, float_bounds, typed
+from lepton_compilers.backends.cpu.portable.layers import Products, float_bounds
 from lepton_compilers.backends.cpu.rewrites.fused import ConvAdd, convolution
 from lepton_compilers.backends.cpu.tiles.bfloat16 import (
     product_tile,
@@ -25,16 +33,13 @@ from lepton_compilers.backends.cpu.tiles.bfloat16 import (
     tiles_together,
     window_tile,
 )
-from lepton_compilers.backends.cpu.weights.packing import Array, bfloat16_panels, padded
+from lepton_compilers.backends.cpu.weights.packing import Array, bfloat16_panels
 from lepton_sdk.program import Tensors
 from lepton_sdk.program.bfloat16 import multiplies, rounded
 from lepton_sdk.program.bfloat16_winograd import PLACES, transformed_weight, transforms
 from lepton_sdk.program.operations import Add, Conv2d, Dense, GroupedConv2d
 
 HEADER = "avx512bf16.h"
-FEW_CHANNELS = 4
-"""Up to here a kernel row of neighbouring pixels fills a loop better than blocks of 16 channels."""
-
 Convolution = Conv2d | ConvAdd
 
 
@@ -45,44 +50,18 @@ def _multiplies(op: Products, t: Tensors) -> Answer:
     return when(multiplies(op, t), "products that stay float32")
 
 
-def _few_channels(op: Conv2d, t: Tensors) -> Answer:
-    few = t[op.x].shape[3] <= FEW_CHANNELS and op.dilation[1] == 1
-    return _multiplies(op, t) if few else No(f"more than {FEW_CHANNELS} input channels")
+def _rounding(form: Callable[[Conv2d, Tensors], Answer]) -> Callable[[Conv2d, Tensors], Answer]:
+    """The same form, where its operands are rounded."""
+
+    def accepts(op: Conv2d, t: Tensors) -> Answer:
+        answer = form(op, t)
+        return answer if isinstance(answer, No) else _multiplies(op, t)
+
+    return accepts
 
 
-def _pointwise(op: Conv2d, t: Tensors) -> Answer:
-    plain = t[op.weight].shape[1:3] == op.stride == (1, 1) and not op.padding
-    return _multiplies(op, t) if plain else No("a kernel other than 1 × 1 at stride 1")
-
-
-def _three_by_three(op: Conv2d, t: Tensors) -> Answer:
-    p, fits = op.padding, t[op.weight].shape[1:3] == (3, 3) and op.dilation == (1, 1)
-    narrow = max(p.top, p.bottom, p.left, p.right) <= 1 and op.stride in ((1, 1), (2, 2))
-    return _multiplies(op, t) if fits and narrow else No("a kernel other than 3 × 3 at stride 1 or 2")
-
-
-def _winograd(op: Conv2d, t: Tensors) -> Answer:
-    answer = _multiplies(op, t)
-    return when(transforms(op, t), "a map that is not transformed") if not isinstance(answer, No) else answer
-
-
-def _equal_maps(op: Add, t: Tensors) -> Answer:
-    answer = typed(t, "float32", op.a, op.b, op.y)
-    if isinstance(answer, No):
-        return answer
-    return when(len(t[op.a].shape) == 4 and t[op.a].shape == t[op.b].shape, "no two maps of one shape")
-
-
-def _adding(accepts: Callable[[Conv2d, Tensors], Answer]) -> Callable[[ConvAdd, Tensors], Answer]:
-    """A row for the convolution that may add a residual as well, where it has no bounds of its own."""
-
-    def both(op: ConvAdd, t: Tensors) -> Answer:
-        answer = _equal_maps(op.add, t)
-        if isinstance(answer, No):
-            return answer
-        return accepts(op.conv, t) if op.conv.clamp is None else No("bounds before the residual")
-
-    return both
+def _transforms(op: Conv2d, t: Tensors) -> Answer:
+    return when(transforms(op, t), "a map that is not transformed")
 
 
 # What is emitted
@@ -92,12 +71,6 @@ def _weight(op: Products, draft: Draft) -> npt.NDArray[np.float32]:
     value = draft.value(op.weight)
     assert value is not None  # accepted
     return rounded(np.asarray(value, np.float32))
-
-
-def _bias(op: Products, draft: Draft) -> Place:
-    value = draft.value(op.bias) if op.bias else None
-    channels = draft.tensors[op.y].shape[-1]
-    return draft.constant(padded(np.zeros(channels, np.float32) if value is None else value, 0))
 
 
 def _result(name: str, draft: Draft, over: Blocked | None = None) -> Blocked:
@@ -116,7 +89,7 @@ def _convolve(
 ) -> None:
     """Call `kernel`, an image at a time; of a ConvAdd its form that adds, over the residual if that dies."""
     scratch = (draft.scratch(scratch_bytes),) if scratch_bytes else ()
-    arguments = (source, draft.constant(panels), _bias(convolution(op), draft))
+    arguments = (source, draft.constant(panels), padded_bias(convolution(op), draft))
     images = draft.tensors[op.y].shape[0]
     if isinstance(op, Conv2d):
         y = _result(op.y, draft)
@@ -167,7 +140,7 @@ def emit_pointwise(op: Convolution, draft: Draft) -> None:
 
 def emit_grouped_pointwise(op: GroupedConv2d, draft: Draft) -> None:
     """1 × 1 in groups: each panel of outputs reads the blocks that hold its groups' inputs."""
-    x, weight, bias = draft.read_bfloat16(op.x), _weight(op, draft), _bias(op, draft)
+    x, weight, bias = draft.read_bfloat16(op.x), _weight(op, draft), padded_bias(op, draft)
     o, inner = weight.shape[0], weight.shape[3]
     each = o // (x.channels // inner)
     full = np.zeros((blocks(o) * LANES, x.channels), np.float32)
@@ -262,10 +235,12 @@ def emit_dense(op: Dense, draft: Draft) -> None:
     if rows == 1:
         nv = min(blocks(o), 8)
         panels = draft.constant(bfloat16_panels(weight, nv))
-        draft.call("row_bf16", narrow, panels, _bias(op, draft), draft.write(op.y), inner, o, nv, *bounds)
+        draft.call(
+            "row_bf16", narrow, panels, padded_bias(op, draft), draft.write(op.y), inner, o, nv, *bounds
+        )
         return
     mr, nv = product_tile(rows, blocks(o))
-    panels, bias = draft.constant(bfloat16_panels(weight, nv)), _bias(op, draft)
+    panels, bias = draft.constant(bfloat16_panels(weight, nv)), padded_bias(op, draft)
     draft.call("dense_bf16", narrow, panels, bias, draft.write(op.y), rows, inner, inner, o, mr, nv, *bounds)
 
 
@@ -277,17 +252,17 @@ def emit_add(op: Add, draft: Draft) -> None:
 
 
 _CONVOLUTIONS = (
-    (_few_channels, emit_few_channels, HEADER),
-    (_pointwise, emit_pointwise, HEADER),
-    (_winograd, emit_winograd, "avx512bf16_winograd.h"),
-    (_three_by_three, emit_conv3x3, HEADER),
+    (_rounding(few_channels), emit_few_channels, HEADER),
+    (_rounding(pointwise), emit_pointwise, HEADER),
+    (_rounding(_transforms), emit_winograd, "avx512bf16_winograd.h"),
+    (_rounding(three_by_three), emit_conv3x3, HEADER),
     (_multiplies, emit_conv2d, HEADER),
 )
 
 LOWERINGS: Rows = {
     Conv2d: tuple(Lowering(accepts, emit, header) for accepts, emit, header in _CONVOLUTIONS),
-    ConvAdd: tuple(Lowering(_adding(accepts), emit, header) for accepts, emit, header in _CONVOLUTIONS),
+    ConvAdd: tuple(Lowering(adding(accepts), emit, header) for accepts, emit, header in _CONVOLUTIONS),
     GroupedConv2d: (Lowering(_multiplies, emit_grouped_pointwise, HEADER),),
     Dense: (Lowering(_multiplies, emit_dense, HEADER),),
-    Add: (Lowering(_equal_maps, emit_add, HEADER),),
+    Add: (Lowering(equal_maps, emit_add, HEADER),),
 }

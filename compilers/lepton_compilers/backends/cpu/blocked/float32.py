@@ -61,7 +61,8 @@ def _tiles(draft: Draft) -> FloatTiles:
     return BY_HEADER[draft.header]
 
 
-def _bias(op: Products, draft: Draft) -> Place:
+def padded_bias(op: Products, draft: Draft) -> Place:
+    """The bias for whole blocks of channels: what lacks is zero."""
     value = draft.value(op.bias) if op.bias else None
     channels = draft.tensors[op.y].shape[-1]
     return draft.constant(padded(np.zeros(channels, np.float32) if value is None else value, 0))
@@ -102,7 +103,7 @@ def _convolve(
     """Call `kernel`, an image at a time; of a ConvAdd its form that adds, over the residual if that dies."""
     scratch = (draft.scratch(scratch_bytes),) if scratch_bytes else ()
     conv = op.conv if isinstance(op, ConvAdd) else op
-    arguments = (source, draft.constant(panels), _bias(conv, draft))
+    arguments = (source, draft.constant(panels), padded_bias(conv, draft))
     images = draft.tensors[op.y].shape[0]
     if isinstance(op, Conv2d):
         y = draft.write_blocked(op.y)
@@ -170,7 +171,7 @@ def emit_grouped_pointwise(op: GroupedConv2d, draft: Draft) -> None:
     if not _known(op, draft):
         layers.emit_grouped_float(op, draft)
         return
-    x, weight, bias = draft.read_blocked(op.x), _weight(op, draft), _bias(op, draft)
+    x, weight, bias = draft.read_blocked(op.x), _weight(op, draft), padded_bias(op, draft)
     o, inner = weight.shape[0], weight.shape[3]
     each = o // (x.channels // inner)
     full = np.zeros((blocks(o) * LANES, x.channels), np.float32)
@@ -263,7 +264,7 @@ def _slide(kernel: str, op: DepthwiseConv2d, draft: Draft, window: tuple[int, ..
     x, (_, h, w, c) = draft.read_blocked(op.x), draft.tensors[op.x].shape
     taps = padded(_weight(op, draft), 2)
     weight = taps.reshape(-1, taps.shape[2] // LANES, LANES).transpose(1, 0, 2)
-    arguments = (x.place.stepping(x.image_bytes), draft.constant(weight), _bias(op, draft))
+    arguments = (x.place.stepping(x.image_bytes), draft.constant(weight), padded_bias(op, draft))
     y = draft.write_blocked(op.y)
     literals = (h, w, c, *draft.tensors[op.y].shape[1:3], *window, *float_bounds(op.clamp))
     draft.call(kernel, *arguments, y.place.stepping(y.image_bytes), *literals, times=x.images)
@@ -281,11 +282,11 @@ def emit_dense(op: Dense, draft: Draft) -> None:
     if rows == 1:
         (nv,) = draft.tile("row_f32", op, _tiles(draft).row(o))
         panels = draft.constant(float_panels(weight, nv))
-        draft.call("row_f32", place, panels, _bias(op, draft), y, inner, o, nv, *bounds)
+        draft.call("row_f32", place, panels, padded_bias(op, draft), y, inner, o, nv, *bounds)
         return
     mr, nv = draft.tile("dense_f32", op, _tiles(draft).product(rows, o))
     panels = draft.constant(float_panels(weight, nv))
-    draft.call("dense_f32", place, panels, _bias(op, draft), y, rows, step, inner, o, mr, nv, *bounds)
+    draft.call("dense_f32", place, panels, padded_bias(op, draft), y, rows, step, inner, o, mr, nv, *bounds)
 
 
 def _row_products(draft: Draft, x: Place, weight: FloatArray, bias: FloatArray, y: Place, rows: int) -> None:
