@@ -26,14 +26,9 @@ from support.native import Native
 from support.programs import Case, together
 from support.tflite_layers import layer
 from support.tflite_network import Spec
-from support.tflite_operators import (
-    byte_networks,
-    computed_shape,
-    float16_weights,
-    float_networks,
-    int8_in_float,
-    int8_networks,
-)
+from support.tflite_operators.floats import float_networks
+from support.tflite_operators.int8 import byte_networks, int8_in_float, int8_networks
+from support.tflite_operators.on_constants import computed_shape, float16_weights
 
 Networks = Mapping[str, tuple[bytes, tuple[npt.NDArray[Any], ...]]]
 FLOAT, INT8 = float_networks(), int8_networks()
