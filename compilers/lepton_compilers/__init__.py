@@ -3,7 +3,7 @@
     importers/     TFLite, ONNX, PyTorch → a Relax module; passes/ tidy it, a file a pass
     quantize/      calibration and quantisation of float networks; integerize/ → an exact Program
     simplify/      rewrites of the Program that change no byte
-    front.py       all of that in one call: model file → Program
+    front.py       all of that in one call: model file → Program; pipeline.py: the list of passes
     differentiate.py   the training functions, by reverse mode over the Program's operations; loss.py: what
                    they minimise; tape.py: where both are written down; batch.py: other batch sizes
     backends/      Program → code for one kind of target (artifact.py); kernels/: headers it is made of

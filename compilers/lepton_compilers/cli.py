@@ -267,7 +267,7 @@ def _sensitivity(
     report: Callable[[str], None],
 ) -> Sensitivity:
     from lepton_compilers.importers.source import import_model
-    from lepton_compilers.passes.pipeline import front_half, run_passes
+    from lepton_compilers.pipeline import front_half, run_passes
     from lepton_compilers.quantize.sensitivity import search
 
     report("import")

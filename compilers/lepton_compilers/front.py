@@ -47,7 +47,7 @@ def program_from(
 
     from lepton_compilers.importers.source import import_model, read_model
     from lepton_compilers.integerize import integerize
-    from lepton_compilers.passes.pipeline import front_half, run_passes
+    from lepton_compilers.pipeline import front_half, run_passes
     from lepton_compilers.simplify.run import simplify
 
     content = read_model(model)

@@ -1,6 +1,7 @@
 """A float network becomes an int8 or int16 one, spelled in Relax as quantize and dequantize.
 
 config.py           what is asked, typed
+check_layers.py     that every layer has an operation, before anything is run
 calibrate.py        the network run on samples with every intermediate exposed;
                     own_calls.py: the Program's own operations in it, computed by the reference
 observers.py        which range a tensor's integers span; histogram.py counts values for it

@@ -11,7 +11,7 @@ import tvm
 from tvm import relax
 
 from lepton_compilers.integerize import integerize
-from lepton_compilers.passes.pipeline import front_half, run_passes
+from lepton_compilers.pipeline import front_half, run_passes
 from lepton_compilers.quantize.config import QuantizationConfig
 from lepton_compilers.simplify.run import simplify
 from lepton_sdk.program import Program

@@ -8,7 +8,7 @@ import pytest
 from lepton_compilers.front import program_from
 from lepton_compilers.importers.source import import_model
 from lepton_compilers.integerize import integerize
-from lepton_compilers.passes.pipeline import front_half, run_passes
+from lepton_compilers.pipeline import front_half, run_passes
 from lepton_compilers.quantize.config import QuantizationConfig
 from lepton_compilers.quantize.equalise import equalise
 from lepton_sdk.program import Program

@@ -10,7 +10,7 @@ from onnx import helper
 
 from lepton_compilers.front import program_from
 from lepton_compilers.importers.source import import_model
-from lepton_compilers.passes.pipeline import front_half, run_passes
+from lepton_compilers.pipeline import front_half, run_passes
 from lepton_compilers.quantize.config import QuantizationConfig
 from lepton_compilers.quantize.sensitivity import search
 from lepton_sdk.program.reference import Reference

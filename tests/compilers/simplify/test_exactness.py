@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from lepton_compilers.importers.source import import_model
 from lepton_compilers.integerize import integerize
-from lepton_compilers.passes.pipeline import front_half, run_passes
+from lepton_compilers.pipeline import front_half, run_passes
 from lepton_compilers.simplify import EXACT_SIMPLIFICATIONS
 from lepton_compilers.simplify.ranges import channel_ranges
 from lepton_compilers.simplify.run import simplify

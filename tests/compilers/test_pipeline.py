@@ -9,7 +9,7 @@ import numpy as np
 from lepton_compilers.front import program_from
 from lepton_compilers.importers.source import import_model
 from lepton_compilers.passes.graph import bindings, operator
-from lepton_compilers.passes.pipeline import front_half, run_passes
+from lepton_compilers.pipeline import front_half, run_passes
 from lepton_compilers.quantize.config import QuantizationConfig
 from lepton_compilers.simplify import EXACT_SIMPLIFICATIONS
 from support.onnx_networks import mobile_cnn

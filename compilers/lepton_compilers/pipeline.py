@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from lepton_compilers.passes.absorb_flatten import absorb_flatten
 from lepton_compilers.passes.canonicalise import canonicalise
-from lepton_compilers.passes.check_layers import check_layers
 from lepton_compilers.passes.drop_softmax_guards import drop_softmax_guards
 from lepton_compilers.passes.fold_batch_norm import fold_batch_norm
 from lepton_compilers.passes.fold_constants import fold_constants
@@ -21,6 +20,7 @@ from lepton_compilers.passes.normalise_negative_indices import normalise_negativ
 from lepton_compilers.passes.own_outputs import own_outputs
 from lepton_compilers.passes.record import Pass, PassRecord
 from lepton_compilers.passes.to_nhwc import to_nhwc
+from lepton_compilers.quantize.check_layers import check_layers
 from lepton_compilers.quantize.config import QuantizationConfig
 from lepton_compilers.quantize.quantise import quantise
 
