@@ -113,7 +113,7 @@ def test_bad_calibration_says_which_sample() -> None:
     x[5, 0, 3, 3] = np.nan
     with pytest.raises(BadInputError, match=r"calibration: 'x' holds 1 values that are NaN.*example 5"):
         program_from(plain_cnn(), quantization=INT8, calibration={"x": x})
-    with pytest.raises(BadInputError, match=r"calibration: .* no examples: \{'x': 0\}"):
+    with pytest.raises(BadInputError, match="calibration: the data holds no examples"):
         program_from(plain_cnn(), quantization=INT8, calibration={"x": x[:0]})
     with pytest.raises(BadInputError, match=r"needs \[n,1,8,8\]"):
         program_from(plain_cnn(), quantization=INT8, calibration={"x": x[:, :, :4]})
