@@ -80,6 +80,9 @@ class TuningReport:
             )
         if not t.kept:
             lines.append("  not kept: what is faster alone is not faster in the network")
+        if t.found and self.file is not None:
+            more = "; the same command goes on from there" if t.stopped else ""
+            lines.append(f"  kept in {self.file}: compile by it with  --tuning{more}")
         return "\n".join(lines)
 
     def _searched(self, t: Tuned, won: int) -> str:

@@ -39,6 +39,7 @@ def evaluate(
     engine: Annotated[str, typer.Option(help="native, reference or litert.")] = "native",
     target: Annotated[str | None, TARGET] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads of one inference.")] = 1,
+    key: Annotated[list[Path] | None, typer.Option(help="Trusted public key; requires signatures.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Evaluate a model on labelled examples; with --against, compare it with another model or runtime."""
@@ -48,14 +49,16 @@ def evaluate(
     from lepton_sdk.session import Session
 
     chosen = choose(metrics)
-    session = Session(bundle, engine=engine, threads=threads, target=target)
+    session = Session(bundle, engine=engine, threads=threads, target=target, trust=key)
     arrays = read_arrays(data)
     peer, other = "", None
     if against is not None:
         peer, peer_file = _peer(against)
         # Another bundle runs as this one does; LiteRT's is no engine for bundles.
         peer_engine = engine if peer == "lepton" and engine == "reference" else PEERS[peer]
-        other = Session(peer_file, engine=peer_engine, threads=threads)
+        # Another format carries no signature.
+        trust = key if peer == "lepton" else None
+        other = Session(peer_file, engine=peer_engine, threads=threads, trust=trust)
     examples = examples_for(session.inputs, arrays)
     n = len(next(iter(examples.values())))
     labels = labels_of(arrays, n, class_count(math.prod(session.outputs[0].shape[1:])))

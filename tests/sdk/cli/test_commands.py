@@ -331,7 +331,7 @@ class TestBadInput:
         assert result.code == 3
         assert result.err.startswith(f"lepton: {other}: ")
 
-    def test_signatures(self, lepton: Lepton, path: Path, tmp_path: Path) -> None:
+    def test_signatures(self, lepton: Lepton, path: Path, examples: Path, tmp_path: Path) -> None:
         public, _ = generate_key(tmp_path / "key.pem")
         generate_key(tmp_path / "stranger.pem")
         strange = bundles.write(tmp_path / "strange.lep", key=tmp_path / "stranger.pem")
@@ -341,6 +341,11 @@ class TestBadInput:
             assert result.json["error"]["type"] == "SignatureError"
             assert result.err.startswith(f"lepton: {bundle}: ")
             assert lepton("bench", bundle, "--key", public).code == 4
+            assert lepton("eval", bundle, "--data", examples, "--key", public).code == 4
+        trusted = bundles.write(tmp_path / "trusted.lep", key=tmp_path / "key.pem")
+        words = ("eval", trusted, "--data", examples, "--key", public)
+        assert lepton(*words, "--against", f"lepton:{trusted}").code == 0
+        assert str(path) in lepton(*words, "--against", f"lepton:{path}").err
 
     def test_self_test(self, lepton: Lepton, tmp_path: Path) -> None:
         golden = bytes(len(bundles.segments()["golden"]))
