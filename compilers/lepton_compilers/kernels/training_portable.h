@@ -7,11 +7,15 @@
 #ifndef LEPTON_TRAINING_PORTABLE_H
 #define LEPTON_TRAINING_PORTABLE_H
 
+/* LEPTON_GRADIENT_BLOCKS: vectors of 16 lanes beside each other, where there are as many, by half of a tile each. */
 #if defined(__AVX512F__)
+#define LEPTON_GRADIENT_BLOCKS 2
 #define LEPTON_GRADIENT_TILE 16
 #elif defined(__AVX__) || defined(__aarch64__)
+#define LEPTON_GRADIENT_BLOCKS 1
 #define LEPTON_GRADIENT_TILE 4
 #else
+#define LEPTON_GRADIENT_BLOCKS 1
 #define LEPTON_GRADIENT_TILE 2
 #endif
 
@@ -62,6 +66,37 @@ LEPTON_KERNEL void conv2d_grad_weight_tile(const float *x, const float *dy, floa
       if (ob + l < o) dw[(ob + l) * row + i + t] = sum[t][l];
 }
 
+/* One kernel place, `tile` output channels from `ob` on by `blocks` of 16 input channels from `i` on, which lie side by
+ * side in dw. */
+LEPTON_KERNEL void conv2d_grad_weight_turned(const float *x, const float *dy, float *dw, const int images, const int h,
+                                             const int w, const int c, const int oh, const int ow, const int o,
+                                             const int sh, const int sw, const int top, const int left, const int i,
+                                             const int blocks, const int ob, const int tile, const ptrdiff_t row) {
+#pragma clang fp contract(fast)
+  const int y0 = first_inside(top, sh, oh), y1 = end_inside(top, sh, oh, h);
+  const int x0 = first_inside(left, sw, ow), x1 = end_inside(left, sw, ow, w);
+  float16_lanes sum[tile * blocks];
+  LEPTON_UNROLL for (int t = 0; t < tile * blocks; t++) sum[t] = (float16_lanes){0};
+  for (int n = 0; n < images; n++)
+    for (int oy = y0; oy < y1; oy++) {
+      const float *from = x + (((ptrdiff_t)n * h + oy * sh + top) * w + left + (ptrdiff_t)x0 * sw) * c + i;
+      const float *by = dy + (((ptrdiff_t)n * oh + oy) * ow + x0) * o + ob;
+      LEPTON_LOOP for (int ox = x0; ox < x1; ox++) {
+        float16_lanes at[blocks];
+        LEPTON_UNROLL for (int k = 0; k < blocks; k++) at[k] = load_lanes(from + k * 16, 16);
+        LEPTON_UNROLL for (int t = 0; t < tile; t++) {
+          const float one = by[t];
+          LEPTON_UNROLL for (int k = 0; k < blocks; k++) sum[t * blocks + k] += one * at[k];
+        }
+        from += sw * c;
+        by += o;
+      }
+    }
+  LEPTON_UNROLL for (int t = 0; t < tile; t++)
+    LEPTON_UNROLL for (int k = 0; k < blocks; k++)
+      store_first(dw + (ob + t) * row + i + k * 16, sum[t * blocks + k], 16);
+}
+
 /* output channels from `begin`, a multiple of 16, to `end` */
 LEPTON_KERNEL void conv2d_grad_weight_range(uint8_t *restrict x_, uint8_t *restrict dy_, uint8_t *restrict dw_,
                                             const int images, const int h, const int w, const int c, const int oh,
@@ -69,19 +104,26 @@ LEPTON_KERNEL void conv2d_grad_weight_range(uint8_t *restrict x_, uint8_t *restr
                                             const int sw, const int pt, const int pl, const int dh, const int dw,
                                             const int begin, const int end) {
   const float *x = (const float *)x_, *dy = (const float *)dy_;
+  const ptrdiff_t row = (ptrdiff_t)kh * kw * c;
   const int tile = LEPTON_MIN(c, LEPTON_GRADIENT_TILE), whole = c - c % tile;
-  for (int ob = begin; ob < end; ob += 16)
-    for (int ky = 0; ky < kh; ky++)
-      for (int kx = 0; kx < kw; kx++) {
-        float *to = (float *)dw_ + ((ptrdiff_t)ky * kw + kx) * c;
-        const int top = ky * dh - pt, left = kx * dw - pl;
+  /* Whole blocks of input channels need no turning when they are stored. */
+  const int blocks = c % (16 * LEPTON_GRADIENT_BLOCKS) ? 1 : LEPTON_GRADIENT_BLOCKS;
+  const int outputs = LEPTON_GRADIENT_TILE / blocks, turned = c % 16 == 0 ? (end - begin) / outputs * outputs : 0;
+  for (int ky = 0; ky < kh; ky++)
+    for (int kx = 0; kx < kw; kx++) {
+      float *to = (float *)dw_ + ((ptrdiff_t)ky * kw + kx) * c;
+      const int top = ky * dh - pt, left = kx * dw - pl;
+      for (int ob = begin; ob < begin + turned; ob += outputs)
+        for (int i = 0; i < c; i += blocks * 16)
+          conv2d_grad_weight_turned(x, dy, to, images, h, w, c, oh, ow, o, sh, sw, top, left, i, blocks, ob, outputs,
+                                    row);
+      for (int ob = begin + turned; ob < end; ob += 16) {
         for (int i = 0; i < whole; i += tile)
-          conv2d_grad_weight_tile(x, dy, to, images, h, w, c, oh, ow, o, sh, sw, top, left, i, tile, ob,
-                                  (ptrdiff_t)kh * kw * c);
+          conv2d_grad_weight_tile(x, dy, to, images, h, w, c, oh, ow, o, sh, sw, top, left, i, tile, ob, row);
         for (int i = whole; i < c; i++)
-          conv2d_grad_weight_tile(x, dy, to, images, h, w, c, oh, ow, o, sh, sw, top, left, i, 1, ob,
-                                  (ptrdiff_t)kh * kw * c);
+          conv2d_grad_weight_tile(x, dy, to, images, h, w, c, oh, ow, o, sh, sw, top, left, i, 1, ob, row);
       }
+    }
 }
 LEPTON_KERNEL void conv2d_grad_weight(uint8_t *restrict x, uint8_t *restrict dy, uint8_t *restrict dweight,
                                       const int images, const int h, const int w, const int c, const int oh,
@@ -104,18 +146,30 @@ LEPTON_KERNEL void pack_taps_float(uint8_t *restrict w_, uint8_t *restrict y_, c
       }
 }
 
-#define LEPTON_STRIDED_TILE LEPTON_MIN(8, LEPTON_GRADIENT_TILE)
+/* One kernel place's products for `tile` places that all have an output place: one address instead of one each, which would not fit in registers. */
+LEPTON_KERNEL void strided_sums(float16_lanes *sum, const float *dy, const float *weight, const ptrdiff_t block,
+                                const int o, const int tile, const int blocks) {
+#pragma clang fp contract(fast)
+  LEPTON_LOOP for (int i = 0; i < o; i++) {
+    float16_lanes taps[blocks];
+    LEPTON_UNROLL for (int k = 0; k < blocks; k++) taps[k] = load_lanes(weight + k * block + (ptrdiff_t)i * 16, 16);
+    LEPTON_UNROLL for (int t = 0; t < tile; t++) {
+      const float one = dy[(ptrdiff_t)t * o + i];
+      LEPTON_UNROLL for (int k = 0; k < blocks; k++) sum[t * blocks + k] += one * taps[k];
+    }
+  }
+}
 
-/* Sixteen channels of LEPTON_STRIDED_TILE places of one row of dx, from column ix on, sw apart: the same columns of
- * the kernel reach all of them, each from the next output place. Where there is no output place, zeros are read. */
+/* `blocks` of 16 channels, the last of `lanes`, of `tile` places of one row of dx, from column ix on, sw apart: the same
+ * columns of the kernel reach all of them, each from the next output place. Where there is none, zeros are read. */
 LEPTON_KERNEL void conv2d_grad_input_tile(const float *dy, const float *weight, const float *zeros, float *dx,
                                           const int c, const int lanes, const int iy, const int ix, const int w,
                                           const int oh, const int ow, const int o, const int kh, const int kw,
                                           const int sh, const int sw, const int pt, const int pl, const int dh,
-                                          const int dw) {
+                                          const int dw, const int tile, const int blocks) {
 #pragma clang fp contract(fast)
-  float16_lanes sum[LEPTON_STRIDED_TILE];
-  LEPTON_UNROLL for (int t = 0; t < LEPTON_STRIDED_TILE; t++) sum[t] = (float16_lanes){0};
+  float16_lanes sum[tile * blocks];
+  LEPTON_UNROLL for (int t = 0; t < tile * blocks; t++) sum[t] = (float16_lanes){0};
   LEPTON_LOOP for (int ky = 0; ky < kh; ky++) {
     const int ry = iy + pt - ky * dh;
     if (ry < 0 || ry % sh != 0 || ry / sh >= oh) continue;
@@ -124,19 +178,47 @@ LEPTON_KERNEL void conv2d_grad_input_tile(const float *dy, const float *weight, 
       const int rx = ix + pl - kx * dw;
       if ((rx + sw * dw * kw) % sw != 0) continue;
       const float *by = weight + ((ptrdiff_t)ky * kw + kx) * o * 16;
-      const float *from[LEPTON_STRIDED_TILE];
-      LEPTON_UNROLL for (int t = 0; t < LEPTON_STRIDED_TILE; t++) {
+      const float *line = dy + (ptrdiff_t)(ry / sh) * ow * o;
+      if (rx >= 0 && rx + (tile - 1) * sw < ow * sw) {
+        strided_sums(sum, line + (ptrdiff_t)(rx / sw) * o, by, (ptrdiff_t)kh * kw * o * 16, o, tile, blocks);
+        continue;
+      }
+      const float *from[tile];
+      LEPTON_UNROLL for (int t = 0; t < tile; t++) {
         const int at = rx + t * sw;
-        from[t] = at >= 0 && at < ow * sw ? dy + ((ptrdiff_t)(ry / sh) * ow + at / sw) * o : zeros;
+        from[t] = at >= 0 && at < ow * sw ? line + (ptrdiff_t)(at / sw) * o : zeros;
       }
       LEPTON_LOOP for (int i = 0; i < o; i++) {
-        const float16_lanes taps = load_lanes(by + (ptrdiff_t)i * 16, 16);
-        LEPTON_UNROLL for (int t = 0; t < LEPTON_STRIDED_TILE; t++) sum[t] += from[t][i] * taps;
+        float16_lanes taps[blocks];
+        LEPTON_UNROLL for (int k = 0; k < blocks; k++)
+          taps[k] = load_lanes(by + ((ptrdiff_t)k * kh * kw * o + i) * 16, 16);
+        LEPTON_UNROLL for (int t = 0; t < tile; t++) {
+          const float one = from[t][i];
+          LEPTON_UNROLL for (int k = 0; k < blocks; k++) sum[t * blocks + k] += one * taps[k];
+        }
       }
     }
   }
-  LEPTON_UNROLL for (int t = 0; t < LEPTON_STRIDED_TILE; t++)
-    if (ix + t * sw < w) store_first(dx + (ptrdiff_t)t * sw * c, sum[t], lanes);
+  LEPTON_UNROLL for (int t = 0; t < tile; t++)
+    LEPTON_UNROLL for (int k = 0; k < blocks; k++)
+      if (ix + t * sw < w)
+        store_first(dx + (ptrdiff_t)t * sw * c + k * 16, sum[t * blocks + k], k < blocks - 1 ? 16 : lanes);
+}
+
+LEPTON_KERNEL void conv2d_grad_input_blocks(const float *dy, const float *weight, const float *zeros, float *dx,
+                                            const int h, const int w, const int c, const int oh, const int ow,
+                                            const int o, const int kh, const int kw, const int sh, const int sw,
+                                            const int pt, const int pl, const int dh, const int dw, const int cb,
+                                            const int blocks) {
+  const int places = (w + sw - 1) / sw;
+  const int tile = blocks == 1 && places >= LEPTON_GRADIENT_TILE ? LEPTON_GRADIENT_TILE : LEPTON_MIN(8, LEPTON_GRADIENT_TILE);
+  const float *taps = weight + (ptrdiff_t)(cb / 16) * kh * kw * o * 16;
+  for (int iy = 0; iy < h; iy++)
+    for (int first = 0; first < LEPTON_MIN(sw, w); first++)
+      for (int ix = first; ix < w; ix += sw * tile)
+        conv2d_grad_input_tile(dy, taps, zeros, dx + ((ptrdiff_t)iy * w + ix) * c + cb, c,
+                               LEPTON_MIN(16, c - cb - (blocks - 1) * 16), iy, ix, w, oh, ow, o, kh, kw, sh, sw, pt, pl,
+                               dh, dw, tile, blocks);
 }
 
 /* Any stride; weights as pack_taps_float leaves them, not turned. A place of the kernel reaches an input place
@@ -145,16 +227,16 @@ LEPTON_KERNEL void conv2d_grad_input_strided(uint8_t *restrict dy_, uint8_t *res
                                              const int h, const int w, const int c, const int oh, const int ow,
                                              const int o, const int kh, const int kw, const int sh, const int sw,
                                              const int pt, const int pl, const int dh, const int dw) {
+  const float *dy = (const float *)dy_, *weight = (const float *)w_;
+  float *dx = (float *)dx_;
+  const int wide = LEPTON_GRADIENT_BLOCKS * 16, together = c / wide * wide;
   float zeros[o];
   for (int i = 0; i < o; i++) zeros[i] = 0.0f;
-  for (int cb = 0; cb < c; cb += 16) {
-    const float *taps = (const float *)w_ + (ptrdiff_t)(cb / 16) * kh * kw * o * 16;
-    for (int iy = 0; iy < h; iy++)
-      for (int first = 0; first < LEPTON_MIN(sw, w); first++)
-        for (int ix = first; ix < w; ix += sw * LEPTON_STRIDED_TILE)
-          conv2d_grad_input_tile((const float *)dy_, taps, zeros, (float *)dx_ + ((ptrdiff_t)iy * w + ix) * c + cb, c,
-                                 LEPTON_MIN(16, c - cb), iy, ix, w, oh, ow, o, kh, kw, sh, sw, pt, pl, dh, dw);
-  }
+  for (int cb = 0; cb < together; cb += wide)
+    conv2d_grad_input_blocks(dy, weight, zeros, dx, h, w, c, oh, ow, o, kh, kw, sh, sw, pt, pl, dh, dw, cb,
+                             LEPTON_GRADIENT_BLOCKS);
+  for (int cb = together; cb < c; cb += 16)
+    conv2d_grad_input_blocks(dy, weight, zeros, dx, h, w, c, oh, ow, o, kh, kw, sh, sw, pt, pl, dh, dw, cb, 1);
 }
 
 /* ---- depthwise convolution; output channel i reads input channel i / (o / c) ---- */

@@ -31,8 +31,11 @@ from lepton_sdk.program.training import (
 )
 
 MOST_GROUPS = 4
-"""Rows of a long sum fall into as many groups at most: threads take one each."""
+"""A batch's long sums fall into as many groups at most: threads take one each."""
 LEAST_GROUPED = 1 << 14
+"""Elements of a sum of columns."""
+MOST_GROUPED_BYTES = 256 << 10
+"""Of a gradient of weights: of larger ones, threads take output channels."""
 
 Sliding = Conv2dGradInput | Conv2dGradWeight | DepthwiseConv2dGradInput | DepthwiseConv2dGradWeight
 
@@ -98,11 +101,20 @@ def emit_conv2d_grad_input(op: Conv2dGradInput, draft: Draft) -> None:
 
 
 def emit_conv2d_grad_weight(op: Conv2dGradWeight, draft: Draft) -> None:
-    """One call for the batch."""
+    """Sums by groups of images, added in their order."""
     t = draft.tensors
-    x, dy = draft.read(op.x), draft.read(op.dy)
-    literals = _window(op, t, op.x, op.dy, _two(t[op.dweight].shape[1:3]))
-    draft.call("conv2d_grad_weight", x, dy, draft.write(op.dweight), t[op.x].shape[0], *literals)
+    images, nbytes = t[op.x].shape[0], t[op.dweight].nbytes
+    groups = math.gcd(images, MOST_GROUPS) if nbytes <= MOST_GROUPED_BYTES else 1
+    literals = (images // groups, *_window(op, t, op.x, op.dy, _two(t[op.dweight].shape[1:3])))
+    x, dy, dweight = draft.read(op.x), draft.read(op.dy), draft.write(op.dweight)
+    if groups == 1:
+        draft.call("conv2d_grad_weight", x, dy, dweight, *literals)
+        return
+    sums = draft.scratch(groups * nbytes)
+    steps = (t[op.x].nbytes // groups, t[op.dy].nbytes // groups, nbytes)
+    places = (place.stepping(step) for place, step in zip((x, dy, sums), steps))
+    draft.call("conv2d_grad_weight", *places, *literals, times=groups)
+    draft.call("add_runs", sums, dweight, groups, nbytes // 4)
 
 
 def emit_depthwise_grad_input(op: DepthwiseConv2dGradInput, draft: Draft) -> None:
