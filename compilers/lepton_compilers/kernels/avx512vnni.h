@@ -35,9 +35,9 @@ LEPTON_KERNEL __m512i add_residual(const __m512i q, const uint8_t *residual, con
   return _mm512_srai_epi32(sum, (unsigned)f.shift);
 }
 
-/* Up to 4 pixels of 16 channels, plus zy, saturated to u8 and clamped; n pixels are stored. */
-LEPTON_KERNEL void store_pixels(uint8_t *y, const __m512i p0, const __m512i p1, const __m512i p2, const __m512i p3,
-                                const int n, const int zy, const int lo, const int hi) {
+/* 4 pixels of 16 channels, plus zy, saturated to u8 and clamped */
+LEPTON_KERNEL __m512i bytes_of_pixels(const __m512i p0, const __m512i p1, const __m512i p2, const __m512i p3,
+                                      const int zy, const int lo, const int hi) {
   const __m512i by_pixel = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
   __m512i first = _mm512_packs_epi32(p0, p1), second = _mm512_packs_epi32(p2, p3);
   if (zy) {
@@ -47,7 +47,12 @@ LEPTON_KERNEL void store_pixels(uint8_t *y, const __m512i p0, const __m512i p1, 
   __m512i bytes = _mm512_packus_epi16(first, second);
   if (lo > 0) bytes = _mm512_max_epu8(bytes, _mm512_set1_epi8((char)lo));
   if (hi < 255) bytes = _mm512_min_epu8(bytes, _mm512_set1_epi8((char)hi));
-  bytes = _mm512_permutexvar_epi32(by_pixel, bytes);
+  return _mm512_permutexvar_epi32(by_pixel, bytes);
+}
+/* as above; n pixels are stored */
+LEPTON_KERNEL void store_pixels(uint8_t *y, const __m512i p0, const __m512i p1, const __m512i p2, const __m512i p3,
+                                const int n, const int zy, const int lo, const int hi) {
+  const __m512i bytes = bytes_of_pixels(p0, p1, p2, p3, zy, lo, hi);
   if (n >= 4) {
     _mm512_storeu_si512(y, bytes);
   } else if (n == 3) {

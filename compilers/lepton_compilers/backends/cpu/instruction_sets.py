@@ -10,6 +10,7 @@ from lepton_compilers.backends.cpu.blocked import (
     avx2,
     avx512bf16,
     avx512vnni,
+    avx512vnni_attention,
     avxvnni,
     float32,
     neon,
@@ -85,7 +86,14 @@ AVX2_FMA = (float32.lowerings("avx2_fma.h"), blocked_elementwise.LOWERINGS)
 NEON_F32 = (float32.lowerings("neon_f32.h"), blocked_elementwise.LOWERINGS)
 
 AVX512 = InstructionSet(
-    (avx512vnni.LOWERINGS, training_winograd.LOWERINGS, *AVX512F, *PORTABLE.tables), slack=(64, 64)
+    (
+        avx512vnni.LOWERINGS,
+        avx512vnni_attention.LOWERINGS,
+        training_winograd.LOWERINGS,
+        *AVX512F,
+        *PORTABLE.tables,
+    ),
+    slack=(64, 64),
 )
 
 

@@ -39,6 +39,7 @@ HEADER_ORDER = (
     "training_winograd.h",
     "finish.h",
     "avx512vnni.h",
+    "avx512vnni_matmul.h",
     "sse2.h",
     "avx2_lanes.h",
     "avx2.h",
@@ -71,6 +72,7 @@ STANDS_ON = {
     "training_few_channels.h": {"training_portable.h"},
     "training_updates.h": {"training_portable.h"},
     "avx512vnni.h": {"finish.h"},
+    "avx512vnni_matmul.h": {"finish.h", "avx512vnni.h"},
     "sse2.h": {"finish.h", "pairs.h", "broadcast_tiles.h", "blocked.h", "winograd_pairs.h"},
     "avx2.h": {
         "finish.h",

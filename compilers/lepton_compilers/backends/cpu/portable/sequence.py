@@ -54,8 +54,8 @@ def arithmetic_reach(op: MatMul, t: Tensors) -> int:
     return op.inner(t) * ends[0] * ends[1]
 
 
-def _multiplied(kernel: str, op: MatMul, draft: Draft, literals: Sequence[int]) -> None:
-    t = draft.tensors
+def matrices_walk(op: MatMul, t: Tensors) -> tuple[int, ...]:
+    """Extents of four leading axes, steps of a and b along them in elements; rows, inner, columns."""
     extents, a_steps, b_steps = _batches(op, t)
     rows, inner = t[op.a].shape[-2:]
     columns = t[op.y].shape[-1]
@@ -63,9 +63,13 @@ def _multiplied(kernel: str, op: MatMul, draft: Draft, literals: Sequence[int]) 
     walk = [*[1] * missing, *extents]
     for steps, size in ((a_steps, rows * inner), (b_steps, inner * columns)):
         walk += [*[0] * missing, *(step * size for step in steps)]
+    return (*walk, rows, inner, columns)
+
+
+def _multiplied(kernel: str, op: MatMul, draft: Draft, literals: Sequence[int]) -> None:
     a, b = draft.read(op.a), draft.read(op.b)
     name = kernel.replace("matmul", "matmul_transposed") if op.transpose_b else kernel
-    draft.call(name, a, b, draft.write(op.y), *walk, rows, inner, columns, *literals)
+    draft.call(name, a, b, draft.write(op.y), *matrices_walk(op, draft.tensors), *literals)
 
 
 def emit_matmul_float(op: MatMul, draft: Draft) -> None:

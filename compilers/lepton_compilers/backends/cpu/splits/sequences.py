@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping
 
+from lepton_compilers.backends.cpu.plans.layout import blocks
 from lepton_compilers.backends.cpu.plans.plan import Place
 from lepton_compilers.backends.cpu.plans.signatures import Arguments
 from lepton_compilers.backends.cpu.splits.cuts import Buffers, Cut, Rule, along, elements
 
 _INT8_MACS_A_NS = 5
+_VNNI_MACS_A_NS = 150
 _FLOAT_MACS_A_NS = 15
 _STRETCHED_A_NS = 4
 _UNARY_A_NS = 1
@@ -34,6 +37,19 @@ def matrices(itemsize: int, macs_a_ns: float) -> Rule:
         return along(f"n{axis}", lambda a: steps, lambda a: ns)(a, buffers)
 
     return rule
+
+
+def packed_bytes(rows: int, inner: int, columns: int) -> int:
+    """What matmul_vnni packs b into: blocks of 16 columns, where their sums start, and sums of rows."""
+    return 64 * blocks(columns) * (-(-inner // 4) + 1) + -(-4 * rows // 64) * 64
+
+
+def _matmul_vnni(a: Arguments, buffers: Buffers) -> Cut:
+    """As matrices; every part packs the b that it reads."""
+    cut = matrices(1, _VNNI_MACS_A_NS)(a, buffers)
+    assert cut is not None
+    scratch = packed_bytes(a["rows"], a["inner"], a["columns"])
+    return dataclasses.replace(cut, scratch=("packed", scratch))
 
 
 def stretched(itemsize: int) -> Rule:
@@ -162,6 +178,7 @@ RULES: Mapping[str, Rule] = {
     # sequence.h
     "matmul_int8": matrices(1, _INT8_MACS_A_NS),
     "matmul_transposed_int8": matrices(1, _INT8_MACS_A_NS),
+    "matmul_vnni": _matmul_vnni,
     "matmul_float": matrices(4, _FLOAT_MACS_A_NS),
     "matmul_transposed_float": matrices(4, _FLOAT_MACS_A_NS),
     "layer_norm_int8": _rows({"x_": 1, "y_": 1}, 1),

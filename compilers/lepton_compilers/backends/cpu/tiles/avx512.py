@@ -55,6 +55,12 @@ def dense_blocks(blocks: int) -> int:
     return min(blocks, 8)
 
 
+def matmul_tile(rows: int, blocks: int) -> tuple[int, int]:
+    """(mr, nv) of int8 products of two tensors: up to 64 columns are stored at once."""
+    nv = min(blocks, 4)
+    return even(rows, (16, 12, 8, 6)[nv - 1]), nv
+
+
 def float_product_tile(pixels: int, blocks: int) -> tuple[int, int]:
     """(mr, nv) of rows of pixels by columns of weights in float32.
 

@@ -1,0 +1,88 @@
+"""int8 products of two tensors by VNNI: the bytes of the reference, whatever the shapes and values."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from lepton_compilers.backends import cpu
+from lepton_sdk.program import Quantization, Tensor, reference
+from lepton_sdk.program.sequence import MatMul
+from lepton_targets import get_target
+from lepton_targets.host import runs_here
+from support.native import Native
+from support.programs import Case, program_of, together
+from support.sequence_cases import matmul_cases
+
+CASES_A_LIBRARY = 16
+SLOW = settings(
+    max_examples=2,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+    phases=(Phase.generate,),
+)
+
+
+@pytest.fixture(params=("x86-64-avx512vnni", "x86-64-avx512vbmi"))
+def row(request: pytest.FixtureRequest) -> cpu.Cpu:
+    found = get_target(str(request.param))
+    if not runs_here(found):
+        pytest.skip(f"this machine does not execute {found.name}")
+    return found
+
+
+def assert_bytes_of_the_reference(cases: list[Case], row: cpu.Cpu) -> None:
+    program = together(cases)
+    native = Native(program, cpu.lower(program, row))
+    for index, case in enumerate(cases):
+        (expected,) = reference.run(case.program, case.inputs)
+        (found,) = native.run(case.inputs, f"case{index}")
+        np.testing.assert_array_equal(found, expected, err_msg=str(case.program.tensors))
+
+
+def test_products_of_any_shape(row: cpu.Cpu) -> None:
+    @SLOW
+    @given(st.lists(matmul_cases(), min_size=CASES_A_LIBRARY, max_size=CASES_A_LIBRARY))
+    def check(cases: list[Case]) -> None:
+        assert_bytes_of_the_reference(cases, row)
+
+    check()
+
+
+def product(
+    rows: int, inner: int, columns: int, transposed: bool, zeros: tuple[int, int], fill: int | None = None
+) -> Case:
+    """One product; fill: what all of a and b hold, else random."""
+    rng = np.random.default_rng(rows)
+    shapes = ((rows, inner), (columns, inner) if transposed else (inner, columns))
+    q = [Quantization((0.5,), zero) for zero in zeros]
+    # Results fill int8, and leave it at the ends.
+    q.append(Quantization((float(np.float32(10 * np.sqrt(inner))),), -7))
+    tensors = [Tensor(n, s, "int8", held) for n, s, held in zip("aby", (*shapes, (rows, columns)), q)]
+    arrays = tuple(
+        rng.integers(-128, 128, s).astype(np.int8) if fill is None else np.full(s, fill, np.int8)
+        for s in shapes
+    )
+    return Case(program_of(tensors, [MatMul("a", "b", "y", transposed)]), arrays)
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_products_as_attention_has_them(row: cpu.Cpu, transposed: bool) -> None:
+    cases = [
+        product(64, 32, 64, transposed, (-4, 6)),
+        product(64, 64, 32, transposed, (-128, -3)),
+        product(49, 33, 49, transposed, (127, -128)),
+        product(7, 130, 150, transposed, (-128, 127)),
+        product(1, 3, 16, transposed, (0, 0)),
+    ]
+    assert_bytes_of_the_reference(cases, row)
+
+
+@pytest.mark.parametrize("fill", [-128, 127])
+def test_the_largest_sums(row: cpu.Cpu, fill: int) -> None:
+    zeros = (-1 - fill, -1 - fill)
+    cases = [product(5, 30000, 20, turned, zeros, fill) for turned in (False, True)]
+    assert_bytes_of_the_reference(cases, row)
