@@ -552,6 +552,57 @@ LEPTON_KERNEL void depthwise3x3_u8(uint8_t *restrict x, uint8_t *restrict w_, ui
   }
 }
 
+/* mr neighbours in a row of one block. weights [ky][phase][quad][16][4]: the taps of a kernel row where a window begins
+ * at column `phase` of a quad of pixels, phases sw apart, and zeros before and after them. */
+LEPTON_KERNEL void depthwise_row_tile(const uint8_t *x, const int row, const int kh, const int kw, const int sw,
+                                      const int8_t *weight, const int32_t *bias, const float *m, uint8_t *y,
+                                      const int mr, const lepton_finish finish) {
+  const int by_quads = (7 - sw + kw) / 4, quads = ((mr - 1) * sw + kw + 3) / 4;
+  const __m512i start = load512(bias);
+  __m512i sum[16];
+  LEPTON_UNROLL for (int o = 0; o < mr; o++) sum[o] = start;
+  LEPTON_LOOP for (int ky = 0; ky < kh; ky++) {
+    LEPTON_UNROLL for (int t = 0; t < quads; t++) {
+      const __m512i taps = transpose_pixels(load512(x + t * 64), 15);
+      LEPTON_UNROLL for (int o = 0; o < mr; o++) {
+        const int phase = o * sw % 4, q = t - o * sw / 4;
+        if (q < 0 || 4 * q >= phase + kw) continue;
+        sum[o] = _mm512_dpbusd_epi32(sum[o], taps, load512(weight + (phase / sw * by_quads + q) * 64));
+      }
+    }
+    x += row;
+    weight += 4 / sw * by_quads * 64;
+  }
+  requantise_pixels(y, sum, 1, mr, m, finish);
+}
+
+/* A window without a border whose columns are neighbours; sw: 1 or 2. */
+LEPTON_KERNEL void depthwise_rows_u8(uint8_t *restrict x, uint8_t *restrict w_, uint8_t *restrict b_,
+                                     uint8_t *restrict m_, uint8_t *restrict y, const int h, const int w, const int c,
+                                     const int oh, const int ow, const int kh, const int kw, const int sh, const int sw,
+                                     const int dh, const int mr, const int zy, const int lo, const int hi,
+                                     const int wide) {
+  const lepton_finish finish = plain_finish(zy, lo, hi, wide);
+  const int32_t *bias = (const int32_t *)b_;
+  const float *m = (const float *)m_;
+  const int block = kh * (4 / sw) * ((7 - sw + kw) / 4) * 64, row = dh * w * 16;
+  LEPTON_LOOP for (int b = 0; b < (c + 15) / 16; b++) {
+    const int8_t *weight = (const int8_t *)w_ + (ptrdiff_t)b * block;
+    LEPTON_LOOP for (int oy = 0; oy < oh; oy++) {
+      const uint8_t *from = x + ((ptrdiff_t)b * h + oy * sh) * w * 16;
+      uint8_t *to = y + ((ptrdiff_t)b * oh + oy) * ow * 16;
+      LEPTON_LOOP for (int ox = 0; ox < ow / mr * mr; ox += mr)
+        depthwise_row_tile(from + (ptrdiff_t)ox * sw * 16, row, kh, kw, sw, weight, bias + b * 16, m + b * 16,
+                           to + ox * 16, mr, finish);
+      if (ow % mr) {
+        const int ox = ow / mr * mr;
+        depthwise_row_tile(from + (ptrdiff_t)ox * sw * 16, row, kh, kw, sw, weight, bias + b * 16, m + b * 16,
+                           to + ox * 16, ow % mr, finish);
+      }
+    }
+  }
+}
+
 /* Any window without a border: taps by fours, weights [block][ceil(kh * kw / 4)][16][4]. */
 LEPTON_KERNEL void depthwise_u8(uint8_t *restrict x, uint8_t *restrict w_, uint8_t *restrict b_, uint8_t *restrict m_,
                                 uint8_t *restrict y, const int h, const int w, const int c, const int oh, const int ow,
@@ -713,6 +764,15 @@ LEPTON_KERNEL void clamp_u8(uint8_t *x, uint8_t *y, const int n, const int lo, c
 
 /* table: 256 bytes in u8 numbers */
 LEPTON_KERNEL void table_u8(uint8_t *x, uint8_t *restrict table, uint8_t *y, const int n) {
-  for (ptrdiff_t i = 0; i < n; i++) y[i] = table[x[i]];
+  ptrdiff_t i = 0;
+#ifdef __AVX512VBMI__
+  const __m512i a = load512(table), b = load512(table + 64), c = load512(table + 128), d = load512(table + 192);
+  LEPTON_LOOP for (; i < n / 64 * 64; i += 64) {
+    const __m512i at = load512(x + i);
+    const __m512i low = _mm512_permutex2var_epi8(a, at, b), high = _mm512_permutex2var_epi8(c, at, d);
+    _mm512_storeu_si512(y + i, _mm512_mask_blend_epi8(_mm512_movepi8_mask(at), low, high));
+  }
+#endif
+  for (; i < n; i++) y[i] = table[x[i]];
 }
 #endif

@@ -37,12 +37,14 @@ from lepton_compilers.backends.cpu.tiles.avx512 import (
     dense_tiles,
     depthwise_tiles,
     pointwise_tiles,
+    row_tiles,
     spatial_tiles,
 )
 from lepton_compilers.backends.cpu.weights.packing import (
     Array,
     depthwise_fours,
     depthwise_pairs,
+    depthwise_quads,
     flattened_columns,
     padded,
     vnni_panels,
@@ -62,6 +64,8 @@ from lepton_sdk.program.operations import (
 )
 
 HEADER = "avx512vnni.h"
+MOST_ROW_TAPS = 9
+"""Of a depthwise kernel row whose windows share what they read: more are more code than they save time."""
 
 Int8Array = npt.NDArray[np.int8]
 
@@ -252,16 +256,24 @@ def emit_depthwise3x3(op: DepthwiseConv2d, draft: Draft) -> None:
 
 
 def emit_depthwise(op: DepthwiseConv2d, draft: Draft) -> None:
-    """Any kernel: four taps a step, on a map with its border written out."""
+    """Any kernel, on a map with its border written out.
+
+    Windows in a row share quads of pixels where their columns are neighbours; else four taps a step.
+    """
     x, h, w = _bordered(op, draft)
     kernel = draft.tensors[op.weight].shape[:2]
     _, oh, ow, _ = draft.tensors[op.y].shape
-    weight = draft.constant(depthwise_fours(_weight(op, draft)))
+    rows = op.dilation[1] == 1 and op.stride[1] <= 2 and kernel[1] <= MOST_ROW_TAPS
+    taps = _weight(op, draft)
+    weight = draft.constant(depthwise_quads(taps, op.stride[1]) if rows else depthwise_fours(taps))
     bias, multiplier = _sums(op, draft)
     y = draft.write_blocked(op.y)
-    literals = (h, w, x.channels, oh, ow, *kernel, *op.stride, *op.dilation, *_result(op, draft))
+    shape: tuple[int, ...] = (h, w, x.channels, oh, ow, *kernel, *op.stride, op.dilation[0])
+    name = "depthwise_rows_u8" if rows else "depthwise_u8"
+    shape += draft.tile(name, op, row_tiles(ow, 16)) if rows else (op.dilation[1],)
     source, target = x.place.stepping(x.image_bytes), y.place.stepping(y.image_bytes)
-    draft.call("depthwise_u8", source, weight, bias, multiplier, target, *literals, times=x.images)
+    arguments = (source, weight, bias, multiplier, target)
+    draft.call(name, *arguments, *shape, *_result(op, draft), times=x.images)
 
 
 def emit_dense(op: Dense, draft: Draft) -> None:

@@ -264,6 +264,7 @@ RULES: Mapping[str, Rule] = {
     "dense_u8": output_panels(lambda a: LANES, lambda a: a["o"] * a["groups"] * 4 / VNNI_MACS_A_NS),
     "depthwise3x3_u8": _windows_u8(lambda a: 9, 80),
     "depthwise_u8": _windows_u8(_window, 40),
+    "depthwise_rows_u8": _windows_u8(_window, 80),
     "average_pool_u8": _windows_u8(_window, 40),
     "max_pool_u8": _windows_u8(_window, 40),
     "add_u8": elements({"a": 1, "b": 1, "y": 1}, _SUMS_A_NS),

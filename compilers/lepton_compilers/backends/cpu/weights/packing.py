@@ -106,6 +106,21 @@ def depthwise_pairs(weight: Array) -> Array:
     return pairs
 
 
+def depthwise_quads(weight: Array, stride: int) -> Array:
+    """int8 weights [KH, KW, C] as [block][KH][phases][quads][16][4]: windows begin anywhere in a quad.
+
+    A window begins at columns 0, stride, … of four; its taps lie there, zeros before and after them.
+    """
+    rows, taps, channels = weight.shape
+    phases = range(0, 4, stride)
+    quads = -(-(phases[-1] + taps) // 4)
+    placed = np.zeros((rows, len(phases), quads * 4, blocks(channels) * LANES), np.int8)
+    for index, phase in enumerate(phases):
+        placed[:, index, phase : phase + taps, :channels] = weight
+    split = placed.reshape(rows, len(phases), quads, 4, -1, LANES)
+    return np.ascontiguousarray(split.transpose(4, 0, 1, 2, 5, 3))
+
+
 def depthwise_fours(weight: Array) -> Array:
     """int8 weights [KH, KW, C] as [block][taps / 4][16][4], taps in row order."""
     taps = padded(padded(weight.reshape(-1, weight.shape[2]), 0, 4), 1)
