@@ -75,12 +75,17 @@ class LayerTime:
 class LayerTimes:
     """The layers in the order of their first steps, which sum to about what the code takes.
 
-    steps_us: the sum. whole: the same function without readings, in turns with it. reading_ns: what one
-    reading of the clock costs; it is taken off every step. readings: how many of them a run takes.
+    steps_us: the sum of medians. timed_us: median of the runs that they come from, readings included.
+    whole: the same function without readings, in turns with it. reading_ns: what one reading of the clock
+    costs; it is taken off every step. readings: how many of them a run takes.
+
+    On a machine that does other work too, whole runs are interrupted more often than single steps: their
+    times are longer than the sum then, with and without readings.
     """
 
     layers: tuple[LayerTime, ...]
     steps_us: float
+    timed_us: float
     whole: Latency
     reading_ns: float
     readings: int
@@ -120,7 +125,8 @@ def measure_layers(
         for step, median, low in zip(listed, medians, least)
     ]
     rows = _layers(bundle.program(), function, listed, times, total)
-    return LayerTimes(rows, total, whole, reading_ns, READINGS_BEFORE + len(listed))
+    timed_us = float(np.median(durations[:, 1:].sum(axis=1))) / 1e3
+    return LayerTimes(rows, total, timed_us, whole, reading_ns, READINGS_BEFORE + len(listed))
 
 
 def _layers(

@@ -57,8 +57,8 @@ def timing(found: Timing | None) -> str:
     note = (
         f"Medians on the machine that wrote this page, of its code for {found.target} on one thread. The "
         f"layers sum to {found.steps_us:.2f} µs; the whole takes {found.whole_median_us:.2f} µs, "
-        f"{found.whole_min_us:.2f} at least. {percent(conversions)} bring tensors into the form that kernels "
-        "want, which is no layer's own work."
+        f"{found.whole_min_us:.2f} at least, more where the machine does other work too. "
+        f"{percent(conversions)} bring tensors into the form that kernels want, which is no layer's own work."
     )
     head = ("result", "operation", "kernels", "shapes", "µs", "share", "multiply-adds", "10⁹/s")
     return f'<h2>Time by layer</h2><p class="quiet">{escaped(note)}</p>{frame(head, rows)}'
