@@ -24,6 +24,7 @@ from lepton_compilers.backends.cpu.lowering.draft import Draft
 from lepton_compilers.backends.cpu.lowering.rows import Lowering, Rows
 from lepton_compilers.backends.cpu.plans.layout import LANES, Blocked, blocks
 from lepton_compilers.backends.cpu.plans.plan import Place
+from lepton_compilers.backends.cpu.portable import layers
 from lepton_compilers.backends.cpu.portable.layers import (
     Products,
     add_constants,
@@ -330,7 +331,10 @@ def emit_clamp(op: ClampTo, draft: Draft) -> None:
 
 
 def emit_table(op: Table, draft: Draft) -> None:
-    """All bytes alike, by a table of u8."""
+    """All bytes alike, by a table of u8; dense where x is."""
+    if not draft.is_blocked(op.x):
+        layers.emit_table(op, draft)
+        return
     values = draft.value(op.table)
     assert values is not None  # accepted
     x = draft.read_blocked(op.x)

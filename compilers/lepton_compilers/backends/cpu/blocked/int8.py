@@ -30,6 +30,7 @@ from lepton_compilers.backends.cpu.lowering.draft import Draft
 from lepton_compilers.backends.cpu.lowering.rows import Lowering, Rows
 from lepton_compilers.backends.cpu.plans.layout import LANES, Blocked, blocks
 from lepton_compilers.backends.cpu.plans.plan import Place
+from lepton_compilers.backends.cpu.portable import layers
 from lepton_compilers.backends.cpu.portable.layers import (
     Products,
     int8_products,
@@ -269,7 +270,10 @@ class BlockedKernels(BlockedTiles):
         draft.call("clamp_map", x.place, y.place, y.nbytes // y.element_bytes, *self.bounds(op, draft)[1:])
 
     def emit_table(self, op: Table, draft: Draft) -> None:
-        """All values alike, by a table of what the map of y holds."""
+        """All values alike, by a table of what the map of y holds; dense where x is."""
+        if not draft.is_blocked(op.x):
+            layers.emit_table(op, draft)
+            return
         values, t = draft.value(op.table), draft.tensors
         assert values is not None  # accepted
         held = values.astype(np.int16) - self.offset(t[op.y].zero_point)

@@ -13,6 +13,7 @@ from lepton_compilers.backends.cpu.lowering.joined import Slice, slices
 from lepton_compilers.backends.cpu.plans.layout import UNSIGNED, MapElements
 from lepton_compilers.backends.cpu.plans.plan import Plan
 from lepton_compilers.backends.cpu.plans.tile_choice import TileChoice, by_table
+from lepton_compilers.backends.cpu.rewrites.directions import both_directions
 from lepton_compilers.backends.cpu.rewrites.fused import fuse
 from lepton_compilers.backends.cpu.rewrites.origins import operation_numbers
 from lepton_compilers.backends.cpu.rewrites.phases import in_phases
@@ -101,6 +102,7 @@ def planned_form(program: Program, function: str, tables: Sequence[Rows]) -> tup
 
     body = with_variable_weights(program.function(function), program.variable_ids, accepts)
     body = spent(body, accepts)
+    body = both_directions(body, program.tensors, accepts)
     return program, fuse(body, program.tensors, accepts)
 
 

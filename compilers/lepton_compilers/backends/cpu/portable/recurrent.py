@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 
 from lepton_compilers.backends.answers import Answer, No, Yes, when
 from lepton_compilers.backends.cpu.lowering.draft import Draft
-from lepton_compilers.backends.cpu.lowering.rows import Lowering, Rows
+from lepton_compilers.backends.cpu.lowering.rows import Rows
 from lepton_compilers.backends.cpu.plans.layout import LANES, blocks
 from lepton_compilers.backends.cpu.plans.plan import Place
 from lepton_compilers.backends.cpu.portable.layers import typed
+from lepton_compilers.backends.cpu.portable.recurrent_rows import Recurrent, Steps, recurrent_rows
 from lepton_compilers.backends.cpu.weights.packing import Array, float_bits, padded
 from lepton_compilers.backends.cpu.weights.ranges import INT32
 from lepton_compilers.backends.cpu.weights.recurrent import by_panel, four_panels
@@ -21,7 +23,6 @@ from lepton_sdk.program.recurrent import Gru, Lstm, integer_constants
 HEADER = "recurrent.h"
 MOST_GATES_BYTES = 128 * 1024
 """Of what x gives the gates of a run of steps: it stays in the second-level cache beside the weights."""
-Recurrent = Lstm | Gru
 
 
 def _int8(op: Recurrent, t: Tensors) -> Answer:
@@ -102,7 +103,7 @@ class _Layer:
             first = self.y + (begin if self.op.reverse else begin + count - 1) * size
 
 
-def emit_lstm_int8(op: Lstm, draft: Draft) -> None:
+def _lstm(op: Lstm, draft: Draft) -> Steps:
     """The cell lives in the place of its last value."""
     t, layer = draft.tensors, _Layer(op, draft, gates=4)
     multiplier = _constant(op.recurrent_multiplier, draft)
@@ -116,7 +117,7 @@ def emit_lstm_int8(op: Lstm, draft: Draft) -> None:
     for h, y, steps in layer.runs(first):
         places = (layer.of_x, *products.places, *tables, h, c, y, layer.scratch)
         extents = (steps, layer.batch, layer.batch, layer.units)
-        draft.call("lstm_int8", *places, has_h, int(op.reverse), *extents, *numbers)
+        yield partial(draft.call, "lstm_int8", *places, has_h, int(op.reverse), *extents, *numbers)
         has_h = 1
 
 
@@ -125,7 +126,7 @@ def _start(name: TensorId | None, place: Place, nbytes: int, draft: Draft) -> No
     draft.call("copy_bytes", first, place, nbytes)
 
 
-def emit_gru_int8(op: Gru, draft: Draft) -> None:
+def _gru(op: Gru, draft: Draft) -> Steps:
     """The state of 16 bits is scratch; y holds what of it int8 can."""
     t, layer, after = draft.tensors, _Layer(op, draft, gates=3), int(op.recurrent_bias is not None)
     recurrent, multiplier = _constant(op.recurrent, draft), _constant(op.recurrent_multiplier, draft)
@@ -148,10 +149,16 @@ def emit_gru_int8(op: Gru, draft: Draft) -> None:
     for _, y, steps in layer.runs(before):
         places = (layer.of_x, *products.places, bias, *new, *tables, state, before, y, layer.scratch)
         extents = (steps, layer.batch, layer.batch, units)
-        draft.call("gru_int8", *places, after, int(op.reverse), *extents, t[op.y].zero_point, hidden)
+        numbers = (t[op.y].zero_point, hidden)
+        yield partial(draft.call, "gru_int8", *places, after, int(op.reverse), *extents, *numbers)
 
 
-LOWERINGS: Rows = {
-    Lstm: (Lowering(_int8_lstm, emit_lstm_int8, HEADER),),
-    Gru: (Lowering(_int8, emit_gru_int8, HEADER),),
-}
+def _steps(op: Recurrent, draft: Draft) -> Steps:
+    return _lstm(op, draft) if isinstance(op, Lstm) else _gru(op, draft)
+
+
+def _accepts(op: Recurrent, t: Tensors) -> Answer:
+    return _int8_lstm(op, t) if isinstance(op, Lstm) else _int8(op, t)
+
+
+LOWERINGS: Rows = recurrent_rows(_accepts, _steps, HEADER)

@@ -6,16 +6,18 @@ What x gives the gates of all steps comes first, as rows by the target's own den
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from lepton_compilers.backends.answers import Answer, No, when
 from lepton_compilers.backends.cpu.lowering.draft import PORTABLE_HEADER, Draft
-from lepton_compilers.backends.cpu.lowering.rows import Lowering, Rows
+from lepton_compilers.backends.cpu.lowering.rows import Rows
 from lepton_compilers.backends.cpu.plans.layout import LANES, blocks
 from lepton_compilers.backends.cpu.plans.plan import Place
 from lepton_compilers.backends.cpu.portable.layers import float_bounds, typed
+from lepton_compilers.backends.cpu.portable.recurrent_rows import Recurrent, Steps, recurrent_rows
 from lepton_compilers.backends.cpu.weights.packing import float_columns, padded
 from lepton_compilers.backends.cpu.weights.recurrent import by_panel, step_panels
 from lepton_sdk.program import TensorId, Tensors
@@ -25,7 +27,6 @@ HEADER = "recurrent_f32.h"
 MOST_GATES_BYTES = 128 * 1024
 """Of what x gives the gates of a run of steps: it stays in the second-level cache beside the weights."""
 
-Recurrent = Lstm | Gru
 FloatArray = npt.NDArray[np.float32]
 RowProducts = Callable[[Draft, Place, FloatArray, FloatArray, Place, int], None]
 """(draft, x, weights [O, K], bias [O], y, rows): adds the call that makes rows [rows, O] of x [rows, K]."""
@@ -86,7 +87,7 @@ class _Layer:
             first = self.y + (begin if self.op.reverse else begin + count - 1) * self.step_bytes
 
 
-def _emit_lstm(op: Lstm, draft: Draft, products: RowProducts, header: str) -> None:
+def _lstm(op: Lstm, draft: Draft, products: RowProducts, header: str) -> Steps:
     """The cell lives in the place of its last value."""
     layer = _Layer(op, draft, products, header, gates=4)
     weights = draft.constant(step_panels(_constant(op.recurrent, draft), 4))
@@ -95,7 +96,8 @@ def _emit_lstm(op: Lstm, draft: Draft, products: RowProducts, header: str) -> No
     _start(op.initial_c, c, draft.tensors[op.c].nbytes, draft)
     for h, y, steps in layer.runs(first):
         extents = (steps, layer.batch, layer.batch, layer.units)
-        draft.call("lstm_f32", layer.of_x, weights, h, c, y, layer.scratch, has_h, int(op.reverse), *extents)
+        places = (layer.of_x, weights, h, c, y, layer.scratch)
+        yield partial(draft.call, "lstm_f32", *places, has_h, int(op.reverse), *extents)
         has_h = 1
 
 
@@ -104,7 +106,7 @@ def _start(name: TensorId | None, place: Place, nbytes: int, draft: Draft) -> No
     draft.call("copy_bytes", first, place, nbytes)
 
 
-def _emit_gru(op: Gru, draft: Draft, products: RowProducts, header: str) -> None:
+def _gru(op: Gru, draft: Draft, products: RowProducts, header: str) -> Steps:
     """By the place of the reset."""
     layer, after = _Layer(op, draft, products, header, gates=3), int(op.recurrent_bias is not None)
     recurrent = _constant(op.recurrent, draft)
@@ -120,19 +122,18 @@ def _emit_gru(op: Gru, draft: Draft, products: RowProducts, header: str) -> None
     for h, y, steps in layer.runs(first):
         extents = (steps, layer.batch, layer.batch, layer.units)
         places = (layer.of_x, weights, bias, h, y, layer.scratch)
-        draft.call("gru_f32", *places, after, int(op.reverse), *extents)
+        yield partial(draft.call, "gru_f32", *places, after, int(op.reverse), *extents)
 
 
 def lowerings(products: RowProducts, header: str) -> Rows:
     """The rows of a target whose products of rows, of `header`, are these."""
 
-    def lstm(op: Lstm, draft: Draft) -> None:
-        _emit_lstm(op, draft, products, header)
+    def steps(op: Recurrent, draft: Draft) -> Steps:
+        if isinstance(op, Lstm):
+            return _lstm(op, draft, products, header)
+        return _gru(op, draft, products, header)
 
-    def gru(op: Gru, draft: Draft) -> None:
-        _emit_gru(op, draft, products, header)
-
-    return {Lstm: (Lowering(accepts, lstm, header),), Gru: (Lowering(accepts, gru, header),)}
+    return recurrent_rows(accepts, steps, header)
 
 
 LOWERINGS: Rows = lowerings(portable_products, PORTABLE_HEADER)
