@@ -29,6 +29,16 @@ class Latency(Record):
         return {"min": self.min, "median": self.median, "p99": self.p99}
 
 
+class MeasurementInterrupted(KeyboardInterrupt):
+    """Ctrl-C while calls were measured. latencies: of each call, from the turns that were whole by then."""
+
+    def __init__(self, latencies: list[Latency], spent: float, seconds: float) -> None:
+        super().__init__(
+            f"interrupted after {spent:.1f} of {seconds:g} s; what was measured until then counts"
+        )
+        self.latencies = latencies
+
+
 def measure(
     calls: Sequence[Callable[[], object]],
     seconds: float,
@@ -37,16 +47,24 @@ def measure(
     """Latency of each call, batches of all in turns, for about `seconds` in all.
 
     progress: told the seconds that have passed, between batches.
+    Raises MeasurementInterrupted at Ctrl-C once there are enough batches to tell something.
     """
     if not seconds > 0 or not math.isfinite(seconds):
         raise BadInputError(f"a benchmark of {seconds} seconds can't be run; give a number above 0")
     repeats = [_calibrate(call) for call in calls]
     times: list[list[float]] = [[] for _ in calls]
     begin = time.perf_counter()
-    while len(times[0]) < _LEAST_BATCHES or time.perf_counter() - begin < seconds:
-        for call, repeat, taken in zip(calls, repeats, times):
-            taken.append(_time(call, repeat) / repeat)
-        progress(time.perf_counter() - begin)
+    try:
+        while len(times[0]) < _LEAST_BATCHES or time.perf_counter() - begin < seconds:
+            for call, repeat, taken in zip(calls, repeats, times):
+                taken.append(_time(call, repeat) / repeat)
+            progress(time.perf_counter() - begin)
+    except KeyboardInterrupt:
+        whole = len(times[-1])
+        if whole < _LEAST_BATCHES:
+            raise
+        latencies = [_latency(taken[:whole]) for taken in times]
+        raise MeasurementInterrupted(latencies, time.perf_counter() - begin, seconds) from None
     return [_latency(taken) for taken in times]
 
 

@@ -50,7 +50,7 @@ def bench(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Measure latency: batches in turns, median, least and 99th percentile."""
-    from lepton_sdk.benchmark import measure
+    from lepton_sdk.benchmark import MeasurementInterrupted, measure
     from lepton_sdk.peers import open_peer
     from lepton_sdk.session import Session
 
@@ -64,8 +64,12 @@ def bench(
     peak = _peak(session, function) if engine == "native" and session.threads == 1 else None
     if peak is not None:
         calls.append(peak.call)
+    stopped: MeasurementInterrupted | None = None
     with progress_bar("bench", seconds, as_json or seconds < _SHORT_SECONDS) as progress:
-        own, *other = measure(calls, seconds, progress)
+        try:
+            own, *other = measure(calls, seconds, progress)
+        except MeasurementInterrupted as stop:
+            (own, *other), stopped, cold, layers = stop.latencies, stop, False, False
     report: dict[str, Any] = {
         "bundle": bundle.name,
         "engine": engine,
@@ -104,6 +108,8 @@ def bench(
         print_json(report)
     else:
         _print(report)
+    if stopped is not None:
+        raise stopped
 
 
 @dataclass(frozen=True, slots=True)
