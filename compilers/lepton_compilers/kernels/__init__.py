@@ -25,7 +25,7 @@ sse2.h                any x86-64; avx2.h, avxvnni.h: with vectors of 256 bits; a
 broadcast_tiles.h     the convolutions' loops of all three; pairs.h: what products of two at a time share
 rvv.h                 RISC-V with vectors
 neon.h                any Arm CPU; neon_dotprod.h, neon_dotprod_depthwise.h, neon_i8mm.h: by extension;
-                      neon_lanes.h: what they share
+                      neon_lanes.h: what they share; tap_tiles.h: loops of the last two and of rvv.h
 peak.h                loops of nothing but products, for `lepton bench`
 
 Pointers are uint8_t * whatever they point to, because TVM declares them so; floats that are literals arrive

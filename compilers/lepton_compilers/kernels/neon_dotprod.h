@@ -6,6 +6,8 @@
 
 #define LEPTON_UNIT 4
 #define LEPTON_LANES 4
+#define LEPTON_SUMS 24
+typedef int32x4_t sums_t;
 
 LEPTON_KERNEL int32x4_t dot_lane(const int32x4_t sum, const int8x16_t weight, const int8x16_t x, const int lane) {
   switch (lane) {
@@ -27,53 +29,31 @@ LEPTON_KERNEL void add_groups(int32x4_t *sum, const map_t *x, const int pixel, c
         sum[p * vectors + v] = dot_lane(sum[p * vectors + v], by, by_pixel[p], g);
     }
 }
-/* One tap: c channels in blocks. Gives the next tap's weights. */
 LEPTON_KERNEL const weight_t *add_tap(int32x4_t *sum, const map_t *x, const int pixel, const int block, const int c,
-                                      const weight_t *weight, const int mr, const int vectors) {
+                                      const weight_t *weight, const int mr, const int vectors, const int p0,
+                                      const int p1) {
   const int groups = (c + 3) / 4;
+  sum += p0 * vectors;
+  x += p0 * pixel;
   LEPTON_LOOP for (int b = 0; b < groups / 4; b++) {
-    add_groups(sum, x, pixel, weight, 4, mr, vectors);
+    add_groups(sum, x, pixel, weight, 4, p1 - p0, vectors);
     x += block;
     weight += 4 * vectors * 16;
   }
-  if (groups % 4) add_groups(sum, x, pixel, weight, groups % 4, mr, vectors);
+  if (groups % 4) add_groups(sum, x, pixel, weight, groups % 4, p1 - p0, vectors);
   return weight + groups % 4 * vectors * 16;
+}
+LEPTON_KERNEL void start_tile(int32x4_t *sum, const int32_t *bias, const int bias_step, const int mr, const int vectors,
+                              const int stride, const int first, const int valid) {
+  LEPTON_UNROLL for (int p = 0; p < mr; p++) {
+    const int32_t *from = bias_of(bias, bias_step, p * stride, first, valid);
+    LEPTON_UNROLL for (int v = 0; v < vectors; v++) sum[p * vectors + v] = vld1q_s32(from + 4 * v);
+  }
 }
 LEPTON_KERNEL void store_tile(map_t *y, const int32x4_t *sum, const int y_block, const int mr, const int vectors,
                               const float *m, const lepton_finish finish) {
   LEPTON_UNROLL for (int v = 0; v < vectors; v += 4)
     LEPTON_UNROLL for (int p = 0; p < mr; p++)
       store_pixel(y + (ptrdiff_t)(v / 4) * y_block + p * 16, sum + p * vectors + v, vectors - v, m + 4 * v, finish);
-}
-LEPTON_KERNEL void conv_tile(const map_t *x, const int pixel, const int column, const int row, const int block,
-                             const int kh, const int kw, const int c, const weight_t *weight, const int32_t *bias,
-                             const float *m, map_t *y, const int y_block, const int mr, const int n, const lepton_finish finish) {
-  const int vectors = (n + 3) / 4;
-  int32x4_t sum[24];
-  LEPTON_UNROLL for (int v = 0; v < vectors; v++)
-    LEPTON_UNROLL for (int p = 0; p < mr; p++) sum[p * vectors + v] = vld1q_s32(bias + 4 * v);
-  LEPTON_LOOP for (int ky = 0; ky < kh; ky++)
-    LEPTON_LOOP for (int kx = 0; kx < kw; kx++)
-      weight = add_tap(sum, x + (ptrdiff_t)ky * row + (ptrdiff_t)kx * column, pixel, block, c, weight, mr, vectors);
-  store_tile(y, sum, y_block, mr, vectors, m, finish);
-}
-LEPTON_KERNEL void conv3x3_tile(const map_t *x, const int row, const int block, const int c, const weight_t *weight,
-                                const int32_t *bias, const int bias_step, const float *m, map_t *y, const int y_block,
-                                const int mr, const int n, const int stride, const int ky0, const int ky1,
-                                const int first, const int valid, const lepton_finish finish) {
-  const int vectors = (n + 3) / 4;
-  int32x4_t sum[24];
-  LEPTON_UNROLL for (int p = 0; p < mr; p++) {
-    const int32_t *from = bias_of(bias, bias_step, p * stride, first, valid);
-    LEPTON_UNROLL for (int v = 0; v < vectors; v++) sum[p * vectors + v] = vld1q_s32(from + 4 * v);
-  }
-  weight += (ptrdiff_t)ky0 * 3 * ((c + 3) / 4) * vectors * 16;
-  LEPTON_LOOP for (int ky = ky0; ky < ky1; ky++)
-    LEPTON_UNROLL for (int kx = 0; kx < 3; kx++) {
-      const int p0 = kx < first, p1 = (mr - 1) * stride + kx < valid ? mr : mr - 1;
-      const map_t *from = x + (ptrdiff_t)ky * row + (p0 * stride + kx) * 16;
-      weight = add_tap(sum + p0 * vectors, forgotten(from), stride * 16, block, c, weight, p1 - p0, vectors);
-    }
-  store_tile(y, sum, y_block, mr, vectors, m, finish);
 }
 #endif

@@ -6,6 +6,8 @@
 
 #define LEPTON_UNIT 8
 #define LEPTON_LANES 4
+#define LEPTON_SUMS 24
+typedef int32x4_t sums_t;
 
 LEPTON_KERNEL int8x16_t two_halves(const int8x16_t a, const int8x16_t b, const int half) {
   const int64x2_t x = vreinterpretq_s64_s8(a), y = vreinterpretq_s64_s8(b);
@@ -47,11 +49,10 @@ LEPTON_KERNEL void add_channels(int32x4_t *sum, const map_t *x, const int pixel,
   else if (p0 < p1)
     add_halves(sum, x, weight, groups, couples);
 }
-/* One tap: c channels in blocks. Gives the next tap's weights. */
 LEPTON_KERNEL const weight_t *add_tap(int32x4_t *sum, const map_t *x, const int pixel, const int block, const int c,
-                                      const weight_t *weight, const int mr, const int couples, const int p0,
+                                      const weight_t *weight, const int mr, const int vectors, const int p0,
                                       const int p1) {
-  const int groups = (c + 7) / 8;
+  const int groups = (c + 7) / 8, couples = 2 * vectors;
   LEPTON_LOOP for (int b = 0; b < groups / 2; b++) {
     add_channels(sum, x, pixel, weight, 2, mr, couples, p0, p1);
     x += block;
@@ -75,6 +76,12 @@ LEPTON_KERNEL void start_matrices(int32x4_t *sum, const int32_t *bias, const int
                      : vcombine_s32(two, next == bias ? two : vld1_s32(next + 2 * v));
   }
 }
+LEPTON_KERNEL void start_tile(int32x4_t *sum, const int32_t *bias, const int bias_step, const int mr, const int vectors,
+                              const int stride, const int first, const int valid) {
+  LEPTON_UNROLL for (int p = 0; p < mr; p += 2)
+    start_matrices(sum + p * vectors, bias_of(bias, bias_step, p * stride, first, valid),
+                   bias_of(bias, bias_step, (p + 1) * stride, first, valid), mr, 2 * vectors);
+}
 LEPTON_KERNEL void store_tile(map_t *y, const int32x4_t *sum, const int y_block, const int mr, const int vectors,
                               const float *m, const lepton_finish finish) {
   LEPTON_UNROLL for (int v = 0; v < vectors; v += 4)
@@ -85,35 +92,5 @@ LEPTON_KERNEL void store_tile(map_t *y, const int32x4_t *sum, const int y_block,
       }
       store_pixel(y + (ptrdiff_t)(v / 4) * y_block + p * 16, of, vectors - v, m + 4 * v, finish);
     }
-}
-LEPTON_KERNEL void conv_tile(const map_t *x, const int pixel, const int column, const int row, const int block,
-                             const int kh, const int kw, const int c, const weight_t *weight, const int32_t *bias,
-                             const float *m, map_t *y, const int y_block, const int mr, const int n, const lepton_finish finish) {
-  const int vectors = (n + 3) / 4, couples = 2 * vectors;
-  int32x4_t sum[24];
-  LEPTON_UNROLL for (int p = 0; p < mr; p += 2) start_matrices(sum + p / 2 * couples, bias, bias, mr, couples);
-  LEPTON_LOOP for (int ky = 0; ky < kh; ky++)
-    LEPTON_LOOP for (int kx = 0; kx < kw; kx++)
-      weight =
-          add_tap(sum, x + (ptrdiff_t)ky * row + (ptrdiff_t)kx * column, pixel, block, c, weight, mr, couples, 0, mr);
-  store_tile(y, sum, y_block, mr, vectors, m, finish);
-}
-LEPTON_KERNEL void conv3x3_tile(const map_t *x, const int row, const int block, const int c, const weight_t *weight,
-                                const int32_t *bias, const int bias_step, const float *m, map_t *y, const int y_block,
-                                const int mr, const int n, const int stride, const int ky0, const int ky1,
-                                const int first, const int valid, const lepton_finish finish) {
-  const int vectors = (n + 3) / 4, couples = 2 * vectors;
-  int32x4_t sum[24];
-  LEPTON_UNROLL for (int p = 0; p < mr; p += 2)
-    start_matrices(sum + p / 2 * couples, bias_of(bias, bias_step, p * stride, first, valid),
-                   bias_of(bias, bias_step, (p + 1) * stride, first, valid), mr, couples);
-  weight += (ptrdiff_t)ky0 * 3 * ((c + 7) / 8) * couples * 16;
-  LEPTON_LOOP for (int ky = ky0; ky < ky1; ky++)
-    LEPTON_UNROLL for (int kx = 0; kx < 3; kx++) {
-      const int p0 = kx < first, p1 = (mr - 1) * stride + kx < valid ? mr : mr - 1;
-      const map_t *from = forgotten(x + (ptrdiff_t)ky * row + kx * 16);
-      weight = add_tap(sum, from, stride * 16, block, c, weight, mr, couples, p0, p1);
-    }
-  store_tile(y, sum, y_block, mr, vectors, m, finish);
 }
 #endif

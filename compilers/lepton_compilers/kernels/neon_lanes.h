@@ -61,13 +61,6 @@ LEPTON_KERNEL int32x4_t add_pairwise(const int32x4_t a, const int32x4_t b) {
 #endif
 }
 
-/* The same address, which the compiler takes for another: what is loaded from there for one tap is not kept in registers,
- * which the sums need, for the next. */
-LEPTON_KERNEL const map_t *forgotten(const map_t *x) {
-  __asm__("" : "+r"(x));
-  return x;
-}
-
 /* ---- depthwise ---- */
 
 /* sum[4] + x * weight of 16 channels, and of a second tap where there is one */

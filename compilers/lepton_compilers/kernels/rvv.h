@@ -11,9 +11,11 @@ typedef int16_t map_t;
 typedef int16_t weight_t;
 #define LEPTON_UNIT 1
 #define LEPTON_LANES 16
+#define LEPTON_SUMS 6
 
 typedef int16_t short_lanes __attribute__((vector_size(32), aligned(2)));
 typedef int32_t sum_lanes __attribute__((vector_size(64), aligned(4)));
+typedef sum_lanes sums_t;
 typedef uint32_t wrapped_lanes __attribute__((vector_size(64), aligned(4)));
 typedef float scale_lanes __attribute__((vector_size(64), aligned(4)));
 
@@ -54,9 +56,9 @@ LEPTON_KERNEL void store_pixel(map_t *y, const sum_lanes sum, const float *m, co
   *(short_lanes *)y = __builtin_convertvector(q, short_lanes);
 }
 
-/* One tap: c channels in blocks, pixels p0 to p1 - 1 of mr. Gives the next tap's weights. */
 LEPTON_KERNEL const weight_t *add_tap(sum_lanes *sum, const map_t *x, const int pixel, const int block, const int c,
-                                      const weight_t *weight, const int nv, const int p0, const int p1) {
+                                      const weight_t *weight, const int mr, const int nv, const int p0,
+                                      const int p1) {
   LEPTON_LOOP for (int b = 0; b < (c + 15) / 16; b++) {
     LEPTON_LOOP for (int i = 0; i < LEPTON_MIN(16, c - b * 16); i++) {
       LEPTON_UNROLL for (int v = 0; v < nv; v++) {
@@ -76,31 +78,10 @@ LEPTON_KERNEL void store_tile(map_t *y, const sum_lanes *sum, const int y_block,
     LEPTON_UNROLL for (int p = 0; p < mr; p++)
       store_pixel(y + (ptrdiff_t)v * y_block + p * 16, sum[p * nv + v], m + 16 * v, finish);
 }
-LEPTON_KERNEL void conv_tile(const map_t *x, const int pixel, const int column, const int row, const int block,
-                             const int kh, const int kw, const int c, const weight_t *weight, const int32_t *bias,
-                             const float *m, map_t *y, const int y_block, const int mr, const int n, const lepton_finish finish) {
-  const int nv = (n + 15) / 16;
-  sum_lanes sum[6];
+/* Maps are centred: what a window loses is worth nothing. */
+LEPTON_KERNEL void start_tile(sum_lanes *sum, const int32_t *bias, const int bias_step, const int mr, const int nv,
+                              const int stride, const int first, const int valid) {
   LEPTON_UNROLL for (int i = 0; i < mr * nv; i++) sum[i] = sums_from(bias + i % nv * 16);
-  LEPTON_LOOP for (int ky = 0; ky < kh; ky++)
-    LEPTON_LOOP for (int kx = 0; kx < kw; kx++)
-      weight = add_tap(sum, x + (ptrdiff_t)ky * row + (ptrdiff_t)kx * column, pixel, block, c, weight, nv, 0, mr);
-  store_tile(y, sum, y_block, mr, nv, m, finish);
-}
-LEPTON_KERNEL void conv3x3_tile(const map_t *x, const int row, const int block, const int c, const weight_t *weight,
-                                const int32_t *bias, const int bias_step, const float *m, map_t *y, const int y_block,
-                                const int mr, const int n, const int stride, const int ky0, const int ky1,
-                                const int first, const int valid, const lepton_finish finish) {
-  const int nv = (n + 15) / 16;
-  sum_lanes sum[6];
-  LEPTON_UNROLL for (int i = 0; i < mr * nv; i++) sum[i] = sums_from(bias + i % nv * 16);
-  weight += (ptrdiff_t)ky0 * 3 * c * nv * 16;
-  LEPTON_LOOP for (int ky = ky0; ky < ky1; ky++)
-    LEPTON_UNROLL for (int kx = 0; kx < 3; kx++) {
-      const int p0 = kx < first, p1 = (mr - 1) * stride + kx < valid ? mr : mr - 1;
-      weight = add_tap(sum, x + (ptrdiff_t)ky * row + kx * 16, stride * 16, block, c, weight, nv, p0, p1);
-    }
-  store_tile(y, sum, y_block, mr, nv, m, finish);
 }
 
 /* ---- depthwise: weights [kh * kw][16] ---- */

@@ -52,6 +52,7 @@ HEADER_ORDER = (
     "neon_dotprod.h",
     "neon_i8mm.h",
     "rvv.h",
+    "tap_tiles.h",
     "blocked.h",
     "winograd_pairs.h",
     "avx512f.h",
@@ -88,10 +89,10 @@ STANDS_ON = {
     "avx512bf16_winograd.h": {"avx512f.h", "blocked_f32.h", "avx512bf16.h"},
     "avx2_fma.h": {"blocked_f32.h", "winograd_f32.h"},
     "neon_f32.h": {"blocked_f32.h", "winograd_f32.h"},
-    "rvv.h": {"finish.h", "blocked.h"},
+    "rvv.h": {"finish.h", "tap_tiles.h", "blocked.h"},
     "neon.h": {"finish.h", "neon_lanes.h", "blocked.h"},
-    "neon_dotprod.h": {"finish.h", "neon_lanes.h", "neon_dotprod_depthwise.h", "blocked.h"},
-    "neon_i8mm.h": {"finish.h", "neon_lanes.h", "neon_dotprod_depthwise.h", "blocked.h"},
+    "neon_dotprod.h": {"finish.h", "neon_lanes.h", "neon_dotprod_depthwise.h", "tap_tiles.h", "blocked.h"},
+    "neon_i8mm.h": {"finish.h", "neon_lanes.h", "neon_dotprod_depthwise.h", "tap_tiles.h", "blocked.h"},
 }
 """Headers that need another than portable.h, before or after them."""
 
