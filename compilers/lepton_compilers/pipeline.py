@@ -11,12 +11,15 @@ import numpy.typing as npt
 
 from lepton_compilers.passes.absorb_flatten import absorb_flatten
 from lepton_compilers.passes.canonicalise import canonicalise
+from lepton_compilers.passes.column_maps import column_maps
+from lepton_compilers.passes.cut_convolutions import cut_convolutions
 from lepton_compilers.passes.drop_softmax_guards import drop_softmax_guards
 from lepton_compilers.passes.fold_batch_norm import fold_batch_norm
 from lepton_compilers.passes.fold_constants import fold_constants
 from lepton_compilers.passes.fold_layer_norm import fold_layer_norm
 from lepton_compilers.passes.graph import bindings, described
 from lepton_compilers.passes.normalise_negative_indices import normalise_negative_indices
+from lepton_compilers.passes.one_row_maps import one_row_maps
 from lepton_compilers.passes.own_outputs import own_outputs
 from lepton_compilers.passes.record import Pass, PassRecord
 from lepton_compilers.passes.to_nhwc import to_nhwc
@@ -39,8 +42,11 @@ def front_half(
         normalise_negative_indices,
         fold_constants,
         drop_softmax_guards,
+        column_maps,
+        one_row_maps,
         fold_batch_norm,
         to_nhwc,
+        cut_convolutions,
         fold_layer_norm,
         canonicalise,
         absorb_flatten,

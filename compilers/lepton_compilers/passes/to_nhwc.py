@@ -23,6 +23,7 @@ from lepton_compilers.passes.graph import (
     PAD,
     QUANTIZE,
     RELU,
+    RESHAPE,
     RESIZE,
     SUBTRACT,
     Expr,
@@ -174,6 +175,8 @@ def _turned(rewriter: Rewriter, turned: dict[Var, Expr], var: Var, old: Expr) ->
         pairs = [widths[2 * axis : 2 * axis + 2] for axis in TO_NHWC]
         flat = [w for pair in pairs for w in pair]
         return relax.op.nn.pad(nhwc(old.args[0]), flat, str(old.attrs.pad_mode), float(old.attrs.pad_value))
+    if name == RESHAPE and _turns_on_its_side(shape(old.args[0]), shape(var)):
+        return relax.op.reshape(nhwc(old.args[0]), [shape(var)[axis] for axis in TO_NHWC])
     if name == SLICE:
         axes, *places = ([int(n.value) for n in part.fields] for part in old.args[1:])
         return relax.op.strided_slice(nhwc(old.args[0]), [TO_NHWC.index(axis % 4) for axis in axes], *places)
@@ -197,6 +200,11 @@ def _turned(rewriter: Rewriter, turned: dict[Var, Expr], var: Var, old: Expr) ->
         arguments = [nhwc(a) for a in old.args[:data]] + list(old.args[data:])
         return tvm.ir.Call(old.op, arguments, old.attrs, old.ty_args)
     return None
+
+
+def _turns_on_its_side(before: tuple[int, ...], after: tuple[int, ...]) -> bool:
+    """Whether a map of one column becomes one of one row, or the other way round."""
+    return before == tuple(after[axis] for axis in (0, 1, 3, 2)) and 1 in before[2:]
 
 
 def _turns(rewriter: Rewriter, transposed: Expr) -> bool:

@@ -93,10 +93,14 @@ def _adaptive(layers: TorchLayers, node: Node, reduce: Callable[..., Expr], pool
         return x
     if all(wanted[axis] == 1 for axis in axes):
         return reduce(x, axes, keepdims=True)
-    if len(given) != 4 or any(n % m for n, m in zip(given, wanted)):
+    if any(n % m for n, m in zip(given, wanted)):
         return None
-    window = [given[2] // wanted[2], given[3] // wanted[3]]
-    return pool(x, pool_size=window, strides=window, layout="NCHW")
+    window = [n // m for n, m in zip(given[2:], wanted[2:])]
+    if len(given) == 3:
+        row = layers.emit(relax.op.expand_dims(x, 2))
+        pooled = layers.emit(pool(row, pool_size=[1, *window], strides=[1, *window], layout="NCHW"))
+        return relax.op.squeeze(pooled, [2])
+    return pool(x, pool_size=window, strides=window, layout="NCHW") if len(given) == 4 else None
 
 
 def convolution(layers: TorchLayers, node: Node) -> Expr:

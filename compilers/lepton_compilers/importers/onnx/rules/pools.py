@@ -47,7 +47,7 @@ def _average_pool(n: Node) -> Result:
     ceil = rounds_up(n)
     w = cut_to_fit(w, n.shape()[2:]) if ceil else w
     counted = bool(n.attribute("count_include_pad", 0))
-    if any(d != 1 for d in w.dilation) or (ceil and axes != 2) or (ceil and counted):
+    if any(d != 1 for d in w.dilation) or (ceil and axes == 3) or (ceil and counted):
         return gathered_average(n, w, ceil, counted)
     return AVERAGE_POOLS[axes](
         n[0],
