@@ -55,6 +55,7 @@ def bench(
     from lepton_sdk.session import Session
 
     session = Session(bundle, engine=engine, threads=threads, trust=key, target=target)
+    by_layer = _by_layer(session, function, seconds) if layers else None
     inputs = session.example_inputs(function)
     calls: list[Callable[[], object]] = [session.bind(inputs, function=function)]
     if against is not None:
@@ -83,7 +84,7 @@ def bench(
         "ratio_min": None,
         "peak_fraction": None,
         "cold": _cold(bundle, engine, target, key or [], as_json) if cold else None,
-        "layers": None,
+        "layers": by_layer,
     }
     if peak is not None:
         report["peak_fraction"] = peak.fraction(own.median, other.pop().min)
@@ -97,13 +98,6 @@ def bench(
         }
         report["ratio_median"] = own.median / other[0].median
         report["ratio_min"] = own.min / other[0].min
-    if layers:
-        from lepton_sdk.cli.layers import to_json
-        from lepton_sdk.layer_times import measure_layers
-
-        report["layers"] = to_json(
-            times := measure_layers(session.engine, session.bundle, seconds, function), _peaks(session, times)
-        )
     if as_json:
         print_json(report)
     else:
@@ -144,6 +138,14 @@ def _peak(session: Session, function: str) -> _Peak | None:
         return None
     found = _peak_loop(session, dtype)
     return None if found is None else _Peak(*found, sum(by_type.values()))
+
+
+def _by_layer(session: Session, function: str, seconds: float) -> dict[str, Any]:
+    from lepton_sdk.cli.layers import to_json
+    from lepton_sdk.layer_times import measure_layers
+
+    times = measure_layers(session.engine, session.bundle, seconds, function)
+    return to_json(times, _peaks(session, times))
 
 
 def _peaks(session: Session, times: LayerTimes) -> dict[str, float]:
