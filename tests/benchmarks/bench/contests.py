@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import networks
+from benchmarks import networks, torch_networks
 from support.evaluation_data import data_root
 
 TINY: Mapping[str, Mapping[str, str]] = {
@@ -28,7 +28,10 @@ TINY: Mapping[str, Mapping[str, str]] = {
 QUANTISED = ("ResNet-50", "MobileNetV2")
 """Large networks that are measured at int8 too, and with products of bfloat16 beside our own float32."""
 
-NETWORKS = (*TINY, *networks.LARGE_NETWORKS)
+OTHERS_QUANTISED = ("MobileNetV3", "YOLO", "U-Net", "Transformer")
+"""Of the networks that PyTorch writes, those that are measured at int8 too."""
+
+NETWORKS = (*TINY, *networks.LARGE_NETWORKS, *torch_networks.NETWORKS)
 PRECISIONS = ("int8", "float32", "bf16")
 MEAN_OF = ("ResNet-8", "VWW", "KWS", "AD")
 """The networks whose ratios a geometric mean sums up."""
@@ -53,7 +56,7 @@ class Contest:
 
 def contests(folder: Path, wanted: Sequence[str]) -> list[Contest]:
     """Every contest of the networks named in `wanted`, int8 first; files are made in `folder`."""
-    found = [*_tiny(wanted), *_large(folder, wanted)]
+    found = [*_tiny(wanted), *_large(folder, wanted), *_others(folder, wanted)]
     return sorted(found, key=lambda contest: PRECISIONS.index(contest.precision))
 
 
@@ -77,13 +80,23 @@ def _large(folder: Path, wanted: Sequence[str]) -> Iterator[Contest]:
         yield Contest(name, "float32", path, (f"onnxruntime:{path}", f"openvino:{path}"))
         if name not in QUANTISED:
             continue
-        shape = (2, 3, networks.SIDE, networks.SIDE)
-        samples = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-        try:
-            theirs = networks.quantised(path, samples)
-        except ImportError:
-            rivals: tuple[str, ...] = ()
-        else:
-            rivals = (f"onnxruntime:{theirs}", f"openvino:{theirs}")
-        yield Contest(name, "int8", path, rivals, samples)
+        yield _int8(name, path, (2, 3, networks.SIDE, networks.SIDE))
         yield Contest(name, "bf16", path, (), options={"precision": "bf16"}, beside="float32")
+
+
+def _others(folder: Path, wanted: Sequence[str]) -> Iterator[Contest]:
+    names = [name for name in torch_networks.NETWORKS if name in wanted]
+    for name, path in torch_networks.write_networks(folder, names).items():
+        yield Contest(name, "float32", path, (f"onnxruntime:{path}", f"openvino:{path}"))
+        if name in OTHERS_QUANTISED:
+            yield _int8(name, path, (8, *torch_networks.NETWORKS[name][1][1:]))
+
+
+def _int8(name: str, path: Path, shape: tuple[int, ...]) -> Contest:
+    """The network quantised by us and by ONNX Runtime, on the same random inputs of `shape`."""
+    samples = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    try:
+        theirs = networks.quantised(path, samples)
+    except ImportError:
+        return Contest(name, "int8", path, (), samples)
+    return Contest(name, "int8", path, (f"onnxruntime:{theirs}", f"openvino:{theirs}"), samples)
