@@ -10,7 +10,8 @@ recurrent.h           whole recurrent layers in int8, on products of int8_fours.
 int16.h               int16 activations with int8 weights; halves.h: the bytes of float16 and bfloat16
 ordering.h            sorting, running sums; suppression.h: non-maximum suppression as ONNX has it
 sampling.h            maps sampled between their places; determinants
-training_portable.h   gradients, the loss, the update
+training_portable.h   gradients, the loss, the update; training_few_channels.h: of a first layer's weights;
+                      training_updates.h: gradients that are spent where they arise
 
 By instruction set:
 finish.h              where int8 sums start and what becomes of them: bounds, residuals
@@ -19,6 +20,7 @@ avx512vnni.h          int8 operations by vpdpbusd; VBMI where the compiler may u
 blocked_f32.h         float32 in blocks of 16 channels, on lanes and products that one of these headers gives;
                       winograd_f32.h: 3 × 3 with fewer products
 avx512f.h, avx2_fma.h x86-64 with AVX-512, with AVX2 and FMA; neon_f32.h: 64-bit Arm
+training_winograd.h   a training step's convolutions, both directions, channels last, AVX-512
 avx512bf16.h          float32 multiplied as bfloat16, where allowed; avx512bf16_winograd.h: on its maps
 blocked.h             int8 operations in blocks of 16 channels, on the tiles that one of these headers gives:
 sse2.h                any x86-64; avx2.h, avxvnni.h: with vectors of 256 bits; avx2_lanes.h: what those share

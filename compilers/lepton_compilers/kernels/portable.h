@@ -563,17 +563,17 @@ LEPTON_KERNEL void pack_columns_float(uint8_t *restrict x_, uint8_t *restrict y_
   const float *x = (const float *)x_;
   float *y = (float *)y_;
   for (int b = 0; b < (o + 15) / 16; b++) {
-    int turned = 0;
 #if defined(__AVX512F__)
     /* Where 16 rows fit in registers. */
-    if (b * 16 + 16 <= o)
-      for (; turned + 16 <= k; turned += 16) {
-        float16_lanes rows[16];
-        LEPTON_UNROLL for (int i = 0; i < 16; i++) rows[i] = load_lanes(x + ((ptrdiff_t)b * 16 + i) * k + turned, 16);
-        turn_lanes(rows);
-        LEPTON_UNROLL for (int i = 0; i < 16; i++)
-          __builtin_memcpy(y + ((ptrdiff_t)b * k + turned + i) * 16, &rows[i], 64);
-      }
+    const int turned = b * 16 + 16 <= o ? k - k % 16 : 0;
+    for (int i = 0; i < turned; i += 16) {
+      float16_lanes rows[16];
+      LEPTON_UNROLL for (int r = 0; r < 16; r++) rows[r] = load_lanes(x + ((ptrdiff_t)b * 16 + r) * k + i, 16);
+      turn_lanes(rows);
+      LEPTON_UNROLL for (int r = 0; r < 16; r++) __builtin_memcpy(y + ((ptrdiff_t)b * k + i + r) * 16, &rows[r], 64);
+    }
+#else
+    const int turned = 0;
 #endif
     for (int i = turned; i < k; i++)
       for (int l = 0; l < 16; l++)

@@ -1,6 +1,8 @@
-"""Cuts of training_portable.h. Sums over a batch are never cut along it: none changes its order.
+"""Cuts of training_portable.h, training_few_channels.h and training_updates.h.
 
-Gradients of weights fall into output channels, all else into images, rows or elements.
+Long sums over a batch fall into groups that stand in the plan already, added in one order: a group is a part,
+and none changes a sum. Other gradients of weights fall into output channels, all else into images, rows or
+elements.
 """
 
 from __future__ import annotations
