@@ -17,8 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lepton_compilers.backends.cpu.codegen.tir import HEADER_ORDER, ordered_headers
-from lepton_compilers.backends.cpu.plans.signatures import kernel_header
+from lepton_compilers.backends.cpu.plans.headers import HEADER_ORDER, kernel_header, ordered_headers
 from lepton_compilers.backends.cpu.plans.tile_choice import Tile, TileChoice, TiledLayer, Tiles, TileUse
 from lepton_targets.errors import BadInputError
 

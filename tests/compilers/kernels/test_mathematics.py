@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from lepton_compilers.backends.cpu.codegen.tir import kernel_header
 from lepton_compilers.backends.cpu.codegen.toolchain import compile_c
+from lepton_compilers.backends.cpu.plans.headers import kernel_header
 from lepton_targets import get_target
 from lepton_targets.cpus import Cpu
 from support.elf import parse

@@ -8,10 +8,9 @@ from collections.abc import Iterable
 
 import pytest
 
-from lepton_compilers.backends.cpu.codegen.tir import HEADER_ORDER, ordered_headers
 from lepton_compilers.backends.cpu.instruction_sets import EVERYWHERE, INSTRUCTION_SETS
 from lepton_compilers.backends.cpu.lowering.rows import Rows
-from lepton_compilers.backends.cpu.plans.signatures import kernel_header
+from lepton_compilers.backends.cpu.plans.headers import HEADER_ORDER, kernel_header, ordered_headers
 from lepton_targets import Isa
 
 FUNCTION = re.compile(r"^LEPTON_KERNEL\s[\w\s*]*?\b(\w+)\(", re.MULTILINE)

@@ -25,12 +25,12 @@ from lepton_compilers.artifact import Artifact, ArtifactFunction, VariableBlock
 from lepton_compilers.backends.answers import Answer, No, Yes
 from lepton_compilers.backends.contract import Estimate
 from lepton_compilers.backends.cpu.codegen.steps import stretches
-from lepton_compilers.backends.cpu.codegen.tir import c_source, c_unit, ordered_headers, symbol
+from lepton_compilers.backends.cpu.codegen.tir import c_source, c_unit, symbol
 from lepton_compilers.backends.cpu.codegen.toolchain import compile_c
 from lepton_compilers.backends.cpu.instruction_sets import instruction_set
 from lepton_compilers.backends.cpu.lowering.rows import choose, plan_function
+from lepton_compilers.backends.cpu.plans.headers import kernel_header, ordered_headers
 from lepton_compilers.backends.cpu.plans.plan import Plan
-from lepton_compilers.backends.cpu.plans.signatures import kernel_header
 from lepton_compilers.backends.cpu.plans.tile_choice import TileChoice, by_table
 from lepton_compilers.backends.cpu.rewrites import PLANNED
 from lepton_compilers.backends.cpu.weights.packing import WeightBlob

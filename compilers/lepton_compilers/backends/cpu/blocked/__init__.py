@@ -7,6 +7,8 @@ int8.py             rows of all that share kernels/blocked.h: sse2.py, avx2.py, 
 int8_tiles.py       what tells their tiles apart
 int8_forms.py       what all int8 rows ask of an operation
 winograd_pairs.py   fewer products in exact integers
+elementwise.py      float32 functions, products and slices of maps that are in blocks already
 joined_maps.py      maps that are joined along channels
-training_winograd.py  a training step's convolutions, dense, for AVX-512
+training_winograd.py
+                    a training step's convolutions, dense, for AVX-512
 """

@@ -202,7 +202,7 @@ def _bordered(op: Conv2d, draft: Draft) -> tuple[Blocked, int, int]:
         return x, h, w
     rows, columns = h + p.top + p.bottom, w + p.left + p.right
     grown = Blocked(Place(""), images, rows * columns, channels, x.element_bytes)
-    grown = grown.at(draft.scratch(grown.nbytes))
+    grown = draft.map_of(grown)
     # Two bfloat16 for one float32: zeros and copies are the same.
     half = LANES // 2
     border = (h, w * half, p.top, p.bottom, p.left * half, p.right * half)

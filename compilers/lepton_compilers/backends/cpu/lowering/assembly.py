@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lepton_compilers.arena import Lifetime, plan_arena
-from lepton_compilers.backends.cpu.codegen.tir import HEADER_ORDER, ordered_headers
+from lepton_compilers.backends.cpu.plans.headers import HEADER_ORDER, ordered_headers
 from lepton_compilers.backends.cpu.plans.plan import Buffer, Call, Conversion, Layer, Plan, Space
 from lepton_compilers.backends.cpu.plans.signatures import parameters
 from lepton_compilers.backends.cpu.plans.tile_choice import TileUse

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lepton_compilers.backends.cpu.codegen.toolchain import compile_c
-from lepton_compilers.backends.cpu.plans.signatures import kernel_header
+from lepton_compilers.backends.cpu.plans.headers import kernel_header
 from lepton_sdk.engines.memory import aligned_bytes
 from lepton_targets.host import host
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from lepton_compilers.backends.cpu.codegen.toolchain import compile_c
-from lepton_compilers.backends.cpu.plans.signatures import kernel_header
+from lepton_compilers.backends.cpu.plans.headers import kernel_header
 from lepton_targets import CPUS, Isa
 from lepton_targets.host import runs_here
 

@@ -2,6 +2,6 @@
 
 plan.py         calls on named buffers
 layout.py       how tensors lie in memory
-signatures.py   kernels' parameters by name, read from the headers
+headers.py      the kernels' headers and their order; signatures.py: kernels' parameters by name, read there
 tile_choice.py  which of a kernel's tiles a layer gets
 """

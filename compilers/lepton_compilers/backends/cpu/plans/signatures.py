@@ -6,10 +6,10 @@ Rules then speak of `oh`, not of the seventh integer.
 from __future__ import annotations
 
 import functools
-import importlib.resources
 import re
 from collections.abc import Mapping
 
+from lepton_compilers.backends.cpu.plans.headers import kernel_header
 from lepton_compilers.backends.cpu.plans.plan import Call, Place
 
 _PARAMETER_MACROS = "finish.h"
@@ -19,11 +19,6 @@ _MACRO = re.compile(r"#define (\w+)[ \t]+((?:.*\\\n)*.*)\n")
 _FAMILY = re.compile(r"#define (\w+)\((\w+), \w+\)\s*\\\n\s*LEPTON_KERNEL void (\w+?)##\2\(([^)]*)\)")
 """A macro that makes kernels which differ by a name and a value."""
 _KERNEL = re.compile(r"LEPTON_KERNEL void (\w+)\(([^)]*)\)\s*\{")
-
-
-def kernel_header(name: str) -> str:
-    """Text of a file under kernels/."""
-    return importlib.resources.files("lepton_compilers.kernels").joinpath(name).read_text(encoding="utf-8")
 
 
 @functools.cache
