@@ -16,7 +16,7 @@ training_portable.h   gradients, the loss, the update; training_few_channels.h: 
 By instruction set:
 finish.h              where int8 sums start and what becomes of them: bounds, residuals
 avx512vnni.h          int8 operations by vpdpbusd; VBMI where the compiler may use it, no bf16;
-                      avx512vnni_matmul.h: products of two dense tensors
+                      avx512vnni_matmul.h: products of two dense tensors; avx512vnni_softmax.h
 blocked_f32.h         float32 in blocks of 16 channels, on lanes and products that one of these headers gives;
                       winograd_f32.h: 3 × 3 with fewer products
 avx512f.h, avx2_fma.h x86-64 with AVX-512, with AVX2 and FMA; neon_f32.h: 64-bit Arm

@@ -16,6 +16,13 @@ LEPTON_KERNEL __m512i broadcast4(const uint8_t *p) {
   return _mm512_set1_epi32(four);
 }
 
+/* Mask of n of 64 bytes. Of a store whose mask it knows to be 1, LLVM 22 may write four bytes: it does not learn of it. */
+LEPTON_KERNEL uint64_t first_bytes(const int n) {
+  uint64_t mask = n >= 64 ? ~(uint64_t)0 : ((uint64_t)1 << LEPTON_MAX(n, 0)) - 1;
+  if (n == 1) __asm__("" : "+r"(mask));
+  return mask;
+}
+
 /* ---- from accumulators to bytes ---- */
 
 LEPTON_KERNEL __m512i requantise_lanes(const __m512i sum, const __m512 multiplier, const int wide) {
@@ -111,7 +118,7 @@ LEPTON_KERNEL void unpack_range_u8(uint8_t *restrict x, uint8_t *restrict y, con
     const int n = LEPTON_MIN(16, channels - b * 16);
     LEPTON_LOOP for (int p = 0; p < pixels; p++) {
       const __m128i u = _mm_loadu_si128((const __m128i *)(x + ((ptrdiff_t)b * map + p) * 16));
-      _mm_mask_storeu_epi8(y + (ptrdiff_t)p * channels + b * 16, (__mmask16)((1u << n) - 1),
+      _mm_mask_storeu_epi8(y + (ptrdiff_t)p * channels + b * 16, (__mmask16)first_bytes(n),
                            _mm_xor_si128(u, _mm_set1_epi8((char)0x80)));
     }
   }
@@ -157,11 +164,9 @@ LEPTON_KERNEL void pad_rows_u8(uint8_t *restrict x, uint8_t *restrict y, const i
 
 /* pixel, block: bytes between pixels and between blocks of 16 input channels; weights of a panel of nv blocks:
  * [k4][nv][16][4]; groups: ceil(input channels / 4); next, lines: what to prefetch a block of input channels. */
-LEPTON_KERNEL void pointwise_tile(const uint8_t *x, const int pixel, const ptrdiff_t block, const int groups,
-                                  const int8_t *weight, const int32_t *bias, const float *m, uint8_t *y,
-                                  const ptrdiff_t y_block, const int mr, const int nv, const int8_t *next,
-                                  const int lines, const lepton_finish finish) {
-  __m512i sum[28];
+LEPTON_KERNEL void pointwise_sums(__m512i *sum, const uint8_t *x, const int pixel, const ptrdiff_t block,
+                                  const int groups, const int8_t *weight, const int32_t *bias, const int mr,
+                                  const int nv, const int8_t *next, const int lines) {
   LEPTON_UNROLL for (int v = 0; v < nv; v++) {
     const __m512i start = load512(bias + 16 * v);
     LEPTON_UNROLL for (int p = 0; p < mr; p++) sum[p * nv + v] = start;
@@ -186,6 +191,14 @@ LEPTON_KERNEL void pointwise_tile(const uint8_t *x, const int pixel, const ptrdi
         sum[p * nv + v] = _mm512_dpbusd_epi32(sum[p * nv + v], four, load512(weight + (g * nv + v) * 64));
     }
   }
+}
+
+LEPTON_KERNEL void pointwise_tile(const uint8_t *x, const int pixel, const ptrdiff_t block, const int groups,
+                                  const int8_t *weight, const int32_t *bias, const float *m, uint8_t *y,
+                                  const ptrdiff_t y_block, const int mr, const int nv, const int8_t *next,
+                                  const int lines, const lepton_finish finish) {
+  __m512i sum[28];
+  pointwise_sums(sum, x, pixel, block, groups, weight, bias, mr, nv, next, lines);
   LEPTON_UNROLL for (int v = 0; v < nv; v++)
     requantise_pixels(y + v * y_block, sum + v, nv, mr, m + 16 * v, finish);
 }
@@ -637,9 +650,22 @@ LEPTON_KERNEL void depthwise_u8(uint8_t *restrict x, uint8_t *restrict w_, uint8
   }
 }
 
-/* ---- dense, one row ---- */
+/* ---- dense ---- */
 
-/* weights [group][nv][16][4]; multipliers of v at m + m_step * v; chains: sums a block is split in, so that their
+/* nv blocks of one row; multipliers of v at m + m_step * v */
+LEPTON_KERNEL void requantise_row(uint8_t *y, const __m512i *sum, const float *m, const int m_step, const int nv,
+                                  const lepton_finish finish) {
+  LEPTON_UNROLL for (int v = 0; v < nv; v += 4) {
+    __m512i q[4];
+    LEPTON_UNROLL for (int k = 0; k < 4; k++) {
+      q[k] = v + k < nv ? requantise_lanes(sum[v + k], _mm512_loadu_ps(m + m_step * (v + k)), finish.wide)
+                        : _mm512_setzero_si512();
+    }
+    store_pixels(y + v * 16, q[0], q[1], q[2], q[3], nv - v, finish.zy, finish.lo, finish.hi);
+  }
+}
+
+/* one row; weights [group][nv][16][4]; chains: sums a block is split in, so that their
  * latency overlaps */
 LEPTON_KERNEL void dense_panel(const uint8_t *x, const int groups, const int8_t *weight, const int32_t *bias,
                                const float *m, const int m_step, uint8_t *y, const int nv, const int chains,
@@ -663,14 +689,7 @@ LEPTON_KERNEL void dense_panel(const uint8_t *x, const int groups, const int8_t 
   }
   LEPTON_UNROLL for (int i = 1; i < chains; i++)
     LEPTON_UNROLL for (int v = 0; v < nv; v++) sum[v] = _mm512_add_epi32(sum[v], sum[i * nv + v]);
-  LEPTON_UNROLL for (int v = 0; v < nv; v += 4) {
-    __m512i q[4];
-    LEPTON_UNROLL for (int k = 0; k < 4; k++) {
-      q[k] = v + k < nv ? requantise_lanes(sum[v + k], _mm512_loadu_ps(m + m_step * (v + k)), finish.wide)
-                        : _mm512_setzero_si512();
-    }
-    store_pixels(y + v * 16, q[0], q[1], q[2], q[3], nv - v, finish.zy, finish.lo, finish.hi);
-  }
+  requantise_row(y, sum, m, m_step, nv, finish);
 }
 
 /* alike: one multiplier, 16 times, serves all channels */
@@ -689,6 +708,53 @@ LEPTON_KERNEL void dense_u8(uint8_t *restrict x, uint8_t *restrict w_, uint8_t *
     const int v = blocks / nv * nv;
     dense_panel(x, groups, weight + (ptrdiff_t)v * groups * 64, bias + v * 16, m + v * m_step, m_step, y + v * 16, rest,
                 LEPTON_MAX(8 / LEPTON_MAX(rest, 1), 1), finish);
+  }
+}
+
+/* Several rows, x_row and y_row bytes apart, by tiles of mr that share what they read of the weights. */
+LEPTON_KERNEL void dense_rows_tile(const uint8_t *x, const int x_row, const int groups, const int8_t *weight,
+                                   const int32_t *bias, const float *m, const int m_step, uint8_t *y, const int y_row,
+                                   const int mr, const int nv, const int8_t *next, const int lines,
+                                   const lepton_finish finish) {
+  __m512i sum[28];
+  pointwise_sums(sum, x, x_row, 16, groups, weight, bias, mr, nv, next, lines);
+  LEPTON_UNROLL for (int p = 0; p < mr; p++)
+    requantise_row(y + (ptrdiff_t)p * y_row, sum + p * nv, m, m_step, nv, finish);
+}
+LEPTON_KERNEL void dense_rows_panel(const uint8_t *x, const int rows, const int x_row, const int groups,
+                                    const int8_t *weight, const int32_t *bias, const float *m, const int m_step,
+                                    uint8_t *y, const int y_row, const int mr, const int nv, const int lines,
+                                    const lepton_finish finish) {
+  const int8_t *next = weight + (ptrdiff_t)groups * nv * 64;
+  LEPTON_LOOP for (int r = 0; r < rows / mr * mr; r += mr) {
+    dense_rows_tile(x + (ptrdiff_t)r * x_row, x_row, groups, weight, bias, m, m_step, y + (ptrdiff_t)r * y_row, y_row, mr,
+                    nv, next, lines, finish);
+    next += (ptrdiff_t)(groups / 4) * lines * 64;
+  }
+  if (rows % mr) {
+    const ptrdiff_t r = rows / mr * mr;
+    dense_rows_tile(x + r * x_row, x_row, groups, weight, bias, m, m_step, y + r * y_row, y_row, rows % mr, nv, next,
+                    lines, finish);
+  }
+}
+LEPTON_KERNEL void dense_rows_u8(uint8_t *restrict x, uint8_t *restrict w_, uint8_t *restrict b_, uint8_t *restrict m_,
+                                 uint8_t *restrict y, const int rows, const int x_row, const int y_row,
+                                 const int groups, const int o, const int mr, const int nv, const int alike,
+                                 const int zy, const int lo, const int hi, const int wide) {
+  const lepton_finish finish = plain_finish(zy, lo, hi, wide);
+  const int8_t *weight = (const int8_t *)w_;
+  const int32_t *bias = (const int32_t *)b_;
+  const float *m = (const float *)m_;
+  const int blocks = (o + 15) / 16, m_step = alike ? 0 : 16, tiles = (rows + mr - 1) / mr;
+  const int lines = prefetch_share((ptrdiff_t)groups * nv * 64, (ptrdiff_t)groups * blocks * 64,
+                                   tiles * LEPTON_MAX(groups / 4, 1));
+  LEPTON_LOOP for (int v = 0; v < blocks / nv * nv; v += nv)
+    dense_rows_panel(x, rows, x_row, groups, weight + (ptrdiff_t)v * groups * 64, bias + v * 16, m + v * m_step, m_step,
+                     y + v * 16, y_row, mr, nv, lines, finish);
+  if (blocks % nv) {
+    const int v = blocks / nv * nv;
+    dense_rows_panel(x, rows, x_row, groups, weight + (ptrdiff_t)v * groups * 64, bias + v * 16, m + v * m_step, m_step,
+                     y + v * 16, y_row, mr, blocks % nv, 0, finish);
   }
 }
 

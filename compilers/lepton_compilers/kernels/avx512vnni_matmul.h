@@ -9,7 +9,7 @@
 #include <immintrin.h>
 
 /* n of 16 bytes; the rest become 0 once 128 is added. Nothing behind them is touched, and nothing at all for n <= 0. */
-LEPTON_KERNEL __m128i load_bytes_of_b(const int8_t *p, const int n) {
+LEPTON_KERNEL __m128i load_or_least(const int8_t *p, const int n) {
   if (n >= 16) return _mm_loadu_si128((const __m128i *)p);
   return _mm_mask_loadu_epi8(_mm_set1_epi8((char)0x80), (__mmask16)(n > 0 ? (1u << n) - 1 : 0), p);
 }
@@ -18,6 +18,26 @@ LEPTON_KERNEL __m512i join_quarters(const __m128i q[4]) {
   joined = _mm512_inserti32x4(joined, q[1], 1);
   joined = _mm512_inserti32x4(joined, q[2], 2);
   return _mm512_inserti32x4(joined, q[3], 3);
+}
+
+/* Of 4 x 4 int32 in every quarter, rows become columns; the same again undoes it. */
+LEPTON_KERNEL void transpose_quarters(const __m512i row[4], __m512i column[4]) {
+  const __m512i low0 = _mm512_unpacklo_epi32(row[0], row[1]), low1 = _mm512_unpacklo_epi32(row[2], row[3]);
+  const __m512i high0 = _mm512_unpackhi_epi32(row[0], row[1]), high1 = _mm512_unpackhi_epi32(row[2], row[3]);
+  column[0] = _mm512_unpacklo_epi64(low0, low1), column[1] = _mm512_unpackhi_epi64(low0, low1);
+  column[2] = _mm512_unpacklo_epi64(high0, high1), column[3] = _mm512_unpackhi_epi64(high0, high1);
+}
+
+/* n of 16 bytes of up to 16 rows that stand `step` apart: four[g] holds bytes 4 g to 4 g + 3 of one row after the other */
+LEPTON_KERNEL void load_columns(const int8_t *x, const int step, const int rows, const int n, __m512i four[4]) {
+  __m512i row[4];
+  LEPTON_UNROLL for (int j = 0; j < 4; j++) {
+    __m128i part[4];
+    LEPTON_UNROLL for (int i = 0; i < 4; i++)
+      part[i] = load_or_least(x + (ptrdiff_t)(4 * i + j) * step, 4 * i + j < rows ? n : 0);
+    row[j] = join_quarters(part);
+  }
+  transpose_quarters(row, four);
 }
 
 /* b as u8, [block of 16 columns][ceil(inner / 4)][16][4]; starts: what a column's sums start at, [16] a block.
@@ -32,22 +52,13 @@ LEPTON_KERNEL void pack_columns(const int8_t *b, uint8_t *packed, int32_t *start
     uint8_t *to = packed + (ptrdiff_t)c / 16 * groups * 64;
     __m512i total = _mm512_setzero_si512();
     LEPTON_LOOP for (int g = 0; g < groups; g += transposed ? 4 : 1) {
-      __m512i four[4], rows[4];
-      __m128i part[4];
+      __m512i four[4];
       if (transposed) {
-        /* 16 columns by 4 groups: columns 4 i to 4 i + 3 stand in a quarter */
-        LEPTON_UNROLL for (int j = 0; j < 4; j++) {
-          LEPTON_UNROLL for (int i = 0; i < 4; i++)
-            part[i] = load_bytes_of_b(b + (ptrdiff_t)(c + 4 * i + j) * inner + g * 4, 4 * i + j < n ? inner - g * 4 : 0);
-          rows[j] = join_quarters(part);
-        }
-        const __m512i low0 = _mm512_unpacklo_epi32(rows[0], rows[1]), low1 = _mm512_unpacklo_epi32(rows[2], rows[3]);
-        const __m512i high0 = _mm512_unpackhi_epi32(rows[0], rows[1]), high1 = _mm512_unpackhi_epi32(rows[2], rows[3]);
-        four[0] = _mm512_unpacklo_epi64(low0, low1), four[1] = _mm512_unpackhi_epi64(low0, low1);
-        four[2] = _mm512_unpacklo_epi64(high0, high1), four[3] = _mm512_unpackhi_epi64(high0, high1);
+        load_columns(b + (ptrdiff_t)c * inner + g * 4, inner, n, inner - g * 4, four);
       } else {
+        __m128i part[4];
         LEPTON_UNROLL for (int k = 0; k < 4; k++)
-          part[k] = load_bytes_of_b(b + (ptrdiff_t)(g * 4 + k) * columns + c, g * 4 + k < inner ? n : 0);
+          part[k] = load_or_least(b + (ptrdiff_t)(g * 4 + k) * columns + c, g * 4 + k < inner ? n : 0);
         four[0] = transpose_pixels(join_quarters(part), 15);
       }
       LEPTON_UNROLL for (int i = 0; i < (transposed ? 4 : 1); i++) {
@@ -114,7 +125,7 @@ LEPTON_KERNEL void matmul_tile(const int8_t *a, const int inner, const uint8_t *
     } else if (n == 32) {
       _mm256_storeu_si256((__m256i *)to, _mm512_castsi512_si256(bytes));
     } else {
-      _mm512_mask_storeu_epi8(to, (1ull << n) - 1, bytes);
+      _mm512_mask_storeu_epi8(to, first_bytes(n), bytes);
     }
   }
 }

@@ -37,6 +37,7 @@ from lepton_compilers.backends.cpu.rewrites.fused import ConvAdd, convolution
 from lepton_compilers.backends.cpu.tiles.avx512 import (
     dense_tiles,
     depthwise_tiles,
+    matrix_tiles,
     pointwise_tiles,
     row_tiles,
     spatial_tiles,
@@ -278,25 +279,31 @@ def emit_depthwise(op: DepthwiseConv2d, draft: Draft) -> None:
 
 
 def emit_dense(op: Dense, draft: Draft) -> None:
-    """A row at a time; a flattened map is read as it lies, the weights follow its order.
+    """One row, or tiles of several; a flattened map is read as it lies, the weights follow its order.
 
-    Reading the weights from the second-level cache takes most of a row's time: one multiplier stands for all
-    where they are alike, and what is read before the weights stands before them.
+    Reading the weights from the second-level cache takes most of a single row's time: one multiplier stands
+    for all where they are alike, and what is read before the weights stands before them.
     """
     x = draft.read_rows(op.x)
     o = draft.tensors[op.y].shape[1]
     weight = flattened_columns(_weight(op, draft), x.pixels, x.channels)
     groups = -(-x.channels // 4) if x.pixels == 1 else weight.shape[1] // 4
-    (nv,) = draft.tile("dense_u8", op, dense_tiles(blocks(o)))
+    if x.images == 1:
+        (nv,) = draft.tile("dense_u8", op, dense_tiles(blocks(o)))
+    else:
+        mr, nv = draft.tile("dense_rows_u8", op, matrix_tiles(x.images, blocks(o)))
     factors = _multipliers(op, draft)
     alike = bool((factors == factors[0]).all())
     bias = _biases(op, draft)
     multiplier = draft.constant(factors[:1].repeat(LANES) if alike else padded(factors, 0))
     columns = draft.constant(vnni_panels(weight[:, None, : groups * 4, None], nv))
     y = draft.write_blocked(op.y)
-    source, target = x.place.stepping(x.image_bytes), y.place.stepping(y.image_bytes)
-    literals = (groups, o, nv, int(alike), *_result(op, draft))
-    draft.call("dense_u8", source, columns, bias, multiplier, target, *literals, times=x.images)
+    places, result = (x.place, columns, bias, multiplier, y.place), (int(alike), *_result(op, draft))
+    if x.images == 1:
+        draft.call("dense_u8", *places, groups, o, nv, *result)
+    else:
+        rows = (x.images, x.image_bytes, y.image_bytes)
+        draft.call("dense_rows_u8", *places, *rows, groups, o, mr, nv, *result)
 
 
 def emit_add(op: Add, draft: Draft) -> None:

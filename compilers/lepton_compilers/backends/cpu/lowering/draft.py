@@ -160,14 +160,15 @@ class Draft:
         source = self.read(name)
         whole = self.in_whole(name)
         blocked = self.map_of(form) if whole is None else form.at(whole)
-        for image in range(form.images):
+        images, pixels, channels = _as_one_row(form)
+        for image in range(images):
             self._convert(
                 Conversion(name, "blocks"),
                 elements.pack,
-                source + image * form.pixels * form.channels * self._item_bytes(name),
+                source + image * pixels * channels * self._item_bytes(name),
                 blocked.place + image * form.image_bytes,
-                form.pixels,
-                form.channels,
+                pixels,
+                channels,
                 *self._subtracted(name),
             )
         self._blocked[name] = blocked
@@ -324,14 +325,15 @@ class Draft:
     def _unpack(self, name: TensorId) -> None:
         narrow = name not in self._blocked and name in self._bfloat16
         source, target = (self._bfloat16 if narrow else self._blocked)[name], self._dense[name]
-        for image in range(source.images):
+        images, pixels, channels = _as_one_row(source)
+        for image in range(images):
             self._convert(
                 Conversion(name, "dense"),
                 (BFLOATS if narrow else self._elements(name)).unpack,
                 source.place + image * source.image_bytes,
-                target + image * source.pixels * source.channels * self._item_bytes(name),
-                source.pixels,
-                source.channels,
+                target + image * pixels * channels * self._item_bytes(name),
+                pixels,
+                channels,
                 *self._subtracted(name),
             )
 
@@ -362,3 +364,10 @@ class Draft:
 
     def _dies_here(self, name: TensorId) -> bool:
         return self._last_use.get(name, ALWAYS) <= self.step
+
+
+def _as_one_row(form: Blocked) -> tuple[int, int, int]:
+    """Images, pixels and channels to convert: rows of whole blocks lie as one long row does."""
+    if form.pixels == 1 and form.channels % LANES == 0:
+        return 1, 1, form.images * form.channels
+    return form.images, form.pixels, form.channels

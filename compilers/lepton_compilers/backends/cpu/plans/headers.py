@@ -27,6 +27,7 @@ HEADER_ORDER = (
     "finish.h",
     "avx512vnni.h",
     "avx512vnni_matmul.h",
+    "avx512vnni_softmax.h",
     "sse2.h",
     "avx2_lanes.h",
     "avx2.h",
@@ -61,6 +62,7 @@ STANDS_ON = {
     "training_updates.h": {"training_portable.h"},
     "avx512vnni.h": {"finish.h"},
     "avx512vnni_matmul.h": {"finish.h", "avx512vnni.h"},
+    "avx512vnni_softmax.h": {"finish.h", "avx512vnni.h", "avx512vnni_matmul.h"},
     "sse2.h": {"finish.h", "pairs.h", "broadcast_tiles.h", "blocked.h", "winograd_pairs.h"},
     "avx2.h": {
         "finish.h",

@@ -19,7 +19,7 @@ from lepton_compilers.backends.cpu.plans.plan import Place
 from lepton_compilers.backends.cpu.portable import movement
 from lepton_compilers.backends.cpu.weights.packing import float_bits, float_columns, int8_columns
 from lepton_compilers.backends.cpu.weights.ranges import INT32, accumulator_fits
-from lepton_sdk.program import Clamp, TensorId, Tensors, arithmetic
+from lepton_sdk.program import Clamp, Tensor, TensorId, Tensors, arithmetic
 from lepton_sdk.program.operations import (
     Add,
     AveragePool2d,
@@ -307,8 +307,8 @@ def emit_max_pool_float(op: MaxPool2d, draft: Draft) -> None:
     _pooled("max_pool_float", op, draft, float_bounds(op.clamp))
 
 
-def _rows(draft: Draft, name: TensorId) -> tuple[int, int]:
-    tensor = draft.tensors[name]
+def row_shape(tensor: Tensor) -> tuple[int, int]:
+    """Rows along the last axis, and values of one."""
     return tensor.size // tensor.shape[-1], tensor.shape[-1]
 
 
@@ -316,13 +316,13 @@ def emit_softmax_int8(op: Softmax, draft: Draft) -> None:
     """A row at a time."""
     assert op.table is not None  # accepted
     x, table = draft.read(op.x), draft.read(op.table)
-    draft.call("softmax_int8", x, table, draft.write(op.y), *_rows(draft, op.x))
+    draft.call("softmax_int8", x, table, draft.write(op.y), *row_shape(draft.tensors[op.x]))
 
 
 def emit_softmax_float(op: Softmax, draft: Draft) -> None:
     """A row at a time."""
     x = draft.read(op.x)
-    draft.call("softmax_float", x, draft.write(op.y, over=op.x), *_rows(draft, op.x))
+    draft.call("softmax_float", x, draft.write(op.y, over=op.x), *row_shape(draft.tensors[op.x]))
 
 
 def emit_table(op: Table, draft: Draft) -> None:
@@ -372,7 +372,8 @@ def _int8_to_float(op: Dequantize, t: Tensors) -> Answer:
     return when((t[op.x].dtype, t[op.y].dtype) == ("int8", "float32"), "dequantize goes from int8 to float32")
 
 
-def _int8_softmax(op: Softmax, t: Tensors) -> Answer:
+def int8_softmax(op: Softmax, t: Tensors) -> Answer:
+    """int8 at both ends, and a table of exponentials."""
     answer = typed(t, "int8", op.x, op.y)
     return answer if op.table is not None else No("int8 softmax needs its table")
 
@@ -395,7 +396,7 @@ LOWERINGS: Rows = {
         Lowering(_FLOAT, emit_average_pool_float),
     ),
     MaxPool2d: (Lowering(_INT8, emit_max_pool_int8), Lowering(_FLOAT, emit_max_pool_float)),
-    Softmax: (Lowering(_int8_softmax, emit_softmax_int8), Lowering(_FLOAT, emit_softmax_float)),
+    Softmax: (Lowering(int8_softmax, emit_softmax_int8), Lowering(_FLOAT, emit_softmax_float)),
     Table: (Lowering(_INT8, emit_table),),
     Relu: (Lowering(_FLOAT, emit_relu),),
     ClampTo: (Lowering(_INT8, emit_clamp_int8), Lowering(_FLOAT, emit_clamp_float)),

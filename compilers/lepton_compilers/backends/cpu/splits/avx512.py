@@ -162,6 +162,22 @@ def _conv3x3(a: Arguments, buffers: Buffers) -> Cut | None:
     return window_rows(a, a["stride"], 3, a["w"] * LANES, a["ow"] * LANES, _conv3x3_u8_ns(a))
 
 
+def _dense_rows_u8(a: Arguments, buffers: Buffers) -> Cut:
+    """Tiles of rows, or panels of columns where there are too few."""
+    ns = a["rows"] * a["o"] * a["groups"] * 4 / VNNI_MACS_A_NS
+    tile, rows = a["mr"], a["rows"]
+    panels = output_panels(lambda a: LANES, lambda a: ns)(a, buffers)
+    if larger_half(panels.units) < larger_half(-(-rows // tile)):
+        return panels
+
+    def part(first: int, count: int) -> tuple[Place | int, ...]:
+        begin = first * tile
+        begins = {"x": begin * a["x_row"], "y": begin * a["y_row"]}
+        return a.changed(rows=min(count * tile, rows - begin), **begins)
+
+    return Cut(-(-rows // tile), ns, part)
+
+
 def _windows_u8(taps: Number, an_ns: float) -> Rule:
     return channel_blocks(_map, lambda a: _map(a) * blocks(a["c"]) * taps(a) / an_ns)
 
@@ -262,6 +278,7 @@ RULES: Mapping[str, Rule] = {
     "pointwise_u8": _pointwise_u8,
     "pointwise_add_u8": _pointwise_u8,
     "dense_u8": output_panels(lambda a: LANES, lambda a: a["o"] * a["groups"] * 4 / VNNI_MACS_A_NS),
+    "dense_rows_u8": _dense_rows_u8,
     "depthwise3x3_u8": _windows_u8(lambda a: 9, 80),
     "depthwise_u8": _windows_u8(_window, 40),
     "depthwise_rows_u8": _windows_u8(_window, 80),

@@ -14,6 +14,7 @@ from lepton_compilers.backends.cpu.splits.cuts import Buffers, Cut, Rule, along,
 _INT8_MACS_A_NS = 5
 _VNNI_MACS_A_NS = 150
 _FLOAT_MACS_A_NS = 15
+_SOFTMAX_VALUES_A_NS = 8
 _STRETCHED_A_NS = 4
 _UNARY_A_NS = 1
 _COPIED_A_NS = 10
@@ -50,6 +51,22 @@ def _matmul_vnni(a: Arguments, buffers: Buffers) -> Cut:
     assert cut is not None
     scratch = packed_bytes(a["rows"], a["inner"], a["columns"])
     return dataclasses.replace(cut, scratch=("packed", scratch))
+
+
+def softmax_bytes(n: int) -> int:
+    """Scratch of softmax_rows_int8, for rows of n values."""
+    return 320 * -(-n // 4)
+
+
+def _softmax_rows_int8(a: Arguments, buffers: Buffers) -> Cut:
+    """Sixteens of rows, as the kernel takes them."""
+    rows, n = a["rows"], a["n"]
+
+    def part(first: int, count: int) -> tuple[Place | int, ...]:
+        begin = first * 16
+        return a.changed(rows=min(count * 16, rows - begin), x_=begin * n, y_=begin * n)
+
+    return Cut(-(-rows // 16), rows * n / _SOFTMAX_VALUES_A_NS, part, scratch=("scratch", softmax_bytes(n)))
 
 
 def stretched(itemsize: int) -> Rule:
@@ -193,6 +210,7 @@ RULES: Mapping[str, Rule] = {
     "gather_rows": _gathered,
     # portable.h
     "softmax_int8": _rows({"x_": 1, "y_": 1}, 1),
+    "softmax_rows_int8": _softmax_rows_int8,
     "softmax_float": _rows({"x_": 4, "y_": 4}, 1),
     "clamp_int8": elements({"x_": 1, "y_": 1}, 20),
     # elementwise.h

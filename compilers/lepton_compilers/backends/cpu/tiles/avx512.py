@@ -55,8 +55,8 @@ def dense_blocks(blocks: int) -> int:
     return min(blocks, 8)
 
 
-def matmul_tile(rows: int, blocks: int) -> tuple[int, int]:
-    """(mr, nv) of int8 products of two tensors: up to 64 columns are stored at once."""
+def matrix_tile(rows: int, blocks: int) -> tuple[int, int]:
+    """(mr, nv) of int8 rows by columns, where both lie row by row: 64 results of a row are stored at once."""
     nv = min(blocks, 4)
     return even(rows, (16, 12, 8, 6)[nv - 1]), nv
 
@@ -176,6 +176,11 @@ def _window_tiles(height: int, width: int) -> list[list[Tile]]:
 def dense_tiles(blocks: int) -> Tiles:
     """Of dense_blocks, as (nv,)."""
     return _panels(dense_blocks(blocks), blocks)
+
+
+def matrix_tiles(rows: int, blocks: int) -> Tiles:
+    """Of matrix_tile."""
+    return ordered(matrix_tile(rows, blocks), _product_tiles(rows, blocks, taps=1))
 
 
 def _panels(table: int, blocks: int) -> Tiles:

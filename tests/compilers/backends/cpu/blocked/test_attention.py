@@ -1,4 +1,4 @@
-"""int8 products of two tensors by VNNI: the bytes of the reference, whatever the shapes and values."""
+"""What attention takes, by VNNI: the bytes of the reference, whatever the shapes and values."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from lepton_compilers.backends import cpu
-from lepton_sdk.program import Quantization, Tensor, reference
+from lepton_sdk.program import Quantization, Tensor, arithmetic, reference
+from lepton_sdk.program.operations import Dense, Softmax
 from lepton_sdk.program.sequence import MatMul
+from lepton_sdk.program.tensors import constant
 from lepton_targets import get_target
 from lepton_targets.host import runs_here
 from support.native import Native
@@ -86,3 +88,47 @@ def test_the_largest_sums(row: cpu.Cpu, fill: int) -> None:
     zeros = (-1 - fill, -1 - fill)
     cases = [product(5, 30000, 20, turned, zeros, fill) for turned in (False, True)]
     assert_bytes_of_the_reference(cases, row)
+
+
+def softmax(rows: int, n: int, scale: float, alike: bool = False) -> Case:
+    """Of rows of n values; alike: all of them the same."""
+    rng, shape, scale = np.random.default_rng(n), (rows, n), float(np.float32(scale))
+    tensors = [
+        Tensor("x", shape, "int8", Quantization((scale,), 3)),
+        constant("table", arithmetic.softmax_table(scale)),
+        Tensor("y", shape, "int8", Quantization((1 / 256,), -128)),
+    ]
+    x = rng.integers(-128, 128, shape).astype(np.int8)
+    if alike:
+        x[...] = x[:, :1]
+    return Case(program_of(tensors, [Softmax("x", "table", "y")]), (x,))
+
+
+def test_softmax_of_many_rows(row: cpu.Cpu) -> None:
+    cases = [softmax(rows, n, 0.05) for rows in (8, 16, 41) for n in (1, 3, 4, 15, 17, 64, 131)]
+    cases += [softmax(33, 20, scale) for scale in (1e-4, 0.01, 0.9)]
+    cases += [softmax(16, n, 0.1, alike=True) for n in (1, 2, 256, 300)]
+    assert_bytes_of_the_reference(cases, row)
+    kernels = [call.kernel for call in cpu.plan(cases[0].program, row).calls]
+    assert kernels == ["softmax_rows_int8"]
+
+
+def dense(rows: int, inner: int, out: int, alike: bool) -> Case:
+    """A layer over rows; alike: one multiplier for all channels."""
+    rng, q = np.random.default_rng(out), Quantization((0.5,), 5)
+    tensors = [Tensor("x", (rows, inner), "int8", q), Tensor("y", (rows, out), "int8", q)]
+    tensors.append(constant("w", rng.integers(-127, 128, (out, inner)).astype(np.int8)))
+    tensors.append(constant("b", rng.integers(-999, 999, out).astype(np.int32)))
+    factors = (1 if alike else rng.uniform(0.5, 2, out)) * np.full(out, 0.6 / 128 / np.sqrt(inner))
+    tensors.append(constant("m", factors.astype(np.float32)))
+    x = rng.integers(-128, 128, (rows, inner)).astype(np.int8)
+    return Case(program_of(tensors, [Dense("x", "w", "b", "m", "y")]), (x,))
+
+
+def test_layers_over_many_rows(row: cpu.Cpu) -> None:
+    shapes = [(64, 128, 128), (2, 3, 1), (7, 17, 33), (13, 66, 70), (50, 32, 16), (9, 512, 520)]
+    cases = [dense(*shape, alike) for shape in shapes for alike in (False, True)]
+    assert_bytes_of_the_reference(cases, row)
+    kernels = [call.kernel for call in cpu.plan(cases[0].program, row).calls]
+    # Rows of whole blocks turn into blocks and back as one long row does.
+    assert kernels == ["pack_u8", "dense_rows_u8", "unpack_u8"]

@@ -221,15 +221,15 @@ def float_conv(side: int, inner: int, out: int, kernel: int, groups: int = 1) ->
     return Case(program_of(tensors, [op]), (rng.normal(size=x).astype(np.float32),))
 
 
-def alike_dense(inner: int, out: int) -> Case:
-    """A dense row whose channels have one multiplier."""
+def alike_dense(inner: int, out: int, rows: int = 1) -> Case:
+    """A dense layer whose channels have one multiplier."""
     rng, q = np.random.default_rng(0), Quantization((0.5,), -128)
-    tensors = [Tensor("x", (1, inner), "int8", q), Tensor("y", (1, out), "int8", q)]
+    tensors = [Tensor("x", (rows, inner), "int8", q), Tensor("y", (rows, out), "int8", q)]
     tensors.append(constant("w", rng.integers(-127, 128, (out, inner)).astype(np.int8)))
     tensors.append(constant("b", rng.integers(-999, 999, out).astype(np.int32)))
     tensors.append(constant("m", np.full(out, 0.002, np.float32)))
     op = Dense("x", "w", "b", "m", "y")
-    return Case(program_of(tensors, [op]), (rng.integers(-128, 128, (1, inner)).astype(np.int8),))
+    return Case(program_of(tensors, [op]), (rng.integers(-128, 128, (rows, inner)).astype(np.int8),))
 
 
 def test_halves_of_uneven_work_differ_by_one_unit() -> None:
@@ -250,6 +250,8 @@ def test_halves_of_uneven_work_differ_by_one_unit() -> None:
         ("winograd_f32", float_conv(10, 272, 272, 3)),  # output channels
         ("pointwise_f32", float_conv(28, 120, 240, 1, groups=3)),  # panels beside each other
         ("dense_u8", alike_dense(1280, 1000)),  # one multiplier for all panels
+        ("dense_rows_u8", alike_dense(128, 300, 197)),  # tiles of rows
+        ("dense_rows_u8", alike_dense(512, 1000, 3)),  # panels of all rows
     ],
 )
 def test_parts_do_what_the_whole_does(kernel: str, case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
