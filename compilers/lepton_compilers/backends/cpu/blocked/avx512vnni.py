@@ -24,7 +24,6 @@ from lepton_compilers.backends.cpu.lowering.draft import Draft
 from lepton_compilers.backends.cpu.lowering.rows import Lowering, Rows
 from lepton_compilers.backends.cpu.plans.layout import LANES, Blocked, blocks
 from lepton_compilers.backends.cpu.plans.plan import Place
-from lepton_compilers.backends.cpu.portable import layers
 from lepton_compilers.backends.cpu.portable.layers import (
     Products,
     add_constants,
@@ -32,6 +31,7 @@ from lepton_compilers.backends.cpu.portable.layers import (
     int_bounds,
     mean_constants,
     pool_window,
+    typed,
 )
 from lepton_compilers.backends.cpu.rewrites.fused import ConvAdd, convolution
 from lepton_compilers.backends.cpu.tiles.avx512 import (
@@ -339,11 +339,13 @@ def emit_clamp(op: ClampTo, draft: Draft) -> None:
 
 def emit_table(op: Table, draft: Draft) -> None:
     """All bytes alike, by a table of u8; dense where x is."""
-    if not draft.is_blocked(op.x):
-        layers.emit_table(op, draft)
-        return
     values = draft.value(op.table)
     assert values is not None  # accepted
+    if not draft.is_blocked(op.x):
+        # By the bytes of int8, of which -128 comes after 127.
+        source, table = draft.read(op.x), draft.constant(np.roll(values, 128))
+        draft.call("table_u8", source, table, draft.write(op.y, over=op.x), draft.tensors[op.y].size)
+        return
     x = draft.read_blocked(op.x)
     table = draft.constant(values.view(np.uint8) ^ np.uint8(0x80))
     y = draft.write_blocked(op.y, over=draft.overwritable(op.x))
@@ -351,7 +353,7 @@ def emit_table(op: Table, draft: Draft) -> None:
 
 
 def _constant_table(op: Table, t: Tensors) -> Answer:
-    answer = int8_maps(op, t)
+    answer = typed(t, "int8", op.x, op.y)
     return answer if isinstance(answer, No) or t[op.table].value is not None else No("a table that varies")
 
 

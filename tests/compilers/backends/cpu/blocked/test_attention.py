@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lepton_compilers.backends import cpu
 from lepton_sdk.program import Quantization, Tensor, arithmetic, reference
-from lepton_sdk.program.operations import Dense, Softmax
+from lepton_sdk.program.operations import Dense, Softmax, Table
 from lepton_sdk.program.sequence import MatMul
 from lepton_sdk.program.tensors import constant
 from lepton_targets import get_target
@@ -132,3 +132,27 @@ def test_layers_over_many_rows(row: cpu.Cpu) -> None:
     kernels = [call.kernel for call in cpu.plan(cases[0].program, row).calls]
     # Rows of whole blocks turn into blocks and back as one long row does.
     assert kernels == ["pack_u8", "dense_rows_u8", "unpack_u8"]
+
+
+def looked_up(shape: tuple[int, ...]) -> Case:
+    """A function of one int8 tensor by its table."""
+    rng, q = np.random.default_rng(7), Quantization((0.5,), 5)
+    tensors = [Tensor(name, shape, "int8", q) for name in "xy"]
+    tensors.append(constant("table", rng.integers(-128, 128, 256).astype(np.int8)))
+    x = rng.integers(-128, 128, shape).astype(np.int8)
+    return Case(program_of(tensors, [Table("x", "table", "y")]), (x,))
+
+
+def test_tables_look_up_where_a_tensor_lies(row: cpu.Cpu) -> None:
+    assert_bytes_of_the_reference([looked_up(shape) for shape in ((300,), (7, 65), (2, 3, 4, 5))], row)
+    assert [call.kernel for call in cpu.plan(looked_up((7, 65)).program, row).calls] == ["table_u8"]
+    layer, rng, hidden = dense(6, 20, 33, True), np.random.default_rng(8), Quantization((0.5,), 1)
+    tensors = dict(layer.program.tensors)
+    tensors["h"] = Tensor("h", (6, 33), "int8", hidden)
+    tensors["table"] = constant("table", rng.integers(-128, 128, 256).astype(np.int8))
+    ops = [Dense("x", "w", "b", "m", "h"), Table("h", "table", "y")]
+    behind = Case(program_of(list(tensors.values()), ops), layer.inputs)
+    assert_bytes_of_the_reference([behind], row)
+    kernels = [call.kernel for call in cpu.plan(behind.program, row).calls]
+    assert [kernel for kernel in kernels if "pack" not in kernel] == ["dense_rows_u8", "table_u8"]
+    assert kernels.index("table_u8") < kernels.index("unpack_u8")
