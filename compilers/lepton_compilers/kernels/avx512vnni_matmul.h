@@ -61,8 +61,8 @@ LEPTON_KERNEL void pack_columns(const int8_t *b, uint8_t *packed, int32_t *start
           part[k] = load_or_least(b + (ptrdiff_t)(g * 4 + k) * columns + c, g * 4 + k < inner ? n : 0);
         four[0] = transpose_pixels(join_quarters(part), 15);
       }
-      LEPTON_UNROLL for (int i = 0; i < (transposed ? 4 : 1); i++) {
-        if (g + i >= groups) continue;
+      LEPTON_UNROLL for (int i = 0; i < 4; i++) {
+        if (g + i >= groups || (i > 0 && !transposed)) continue;
         const __m512i u = _mm512_xor_si512(four[i], sign);
         total = _mm512_dpbusd_epi32(total, u, ones);
         _mm512_storeu_si512(to + (ptrdiff_t)(g + i) * 64, u);
