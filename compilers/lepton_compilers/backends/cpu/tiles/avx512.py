@@ -40,9 +40,10 @@ def pointwise_tile(pixels: int, blocks: int) -> tuple[int, int]:
 def spatial_tile(width: int, blocks: int, taps: int) -> tuple[int, int]:
     """(mr, nv) of a convolution whose kernel holds weights of `taps` columns at once.
 
-    One tap at a time leaves registers for a second block: half as many inputs are broadcast.
+    One tap at a time leaves registers for a second block: half as many inputs are broadcast. Of two blocks
+    two threads take one each.
     """
-    if taps == 1 and blocks > 1 and width >= 16:
+    if taps == 1 and blocks > 2 and width >= 16:
         return even(width, 13), 2
     if width >= 16 or blocks == 1:
         return even(width, 16), 1
@@ -98,9 +99,10 @@ def float_group_tile(pixels: int, out: int, each: int, inner: int) -> tuple[int,
 def float_spatial_tile(width: int, blocks: int, taps: int) -> tuple[int, int]:
     """(mr, nv) of a float32 convolution whose kernel holds weights of `taps` columns at once.
 
-    One tap at a time leaves registers for a second block: half as many inputs are broadcast.
+    One tap at a time leaves registers for a second block: half as many inputs are broadcast. Of two blocks
+    two threads take one each.
     """
-    if taps == 1 and blocks > 1 and width >= 14:
+    if taps == 1 and blocks > 2 and width >= 14:
         return even(width, 14), 2
     if width >= 14 or blocks == 1:
         return even(width, 16), 1
