@@ -8,7 +8,10 @@ from typing import Any
 from benchmarks.bench import tables
 
 BEGIN, END = "<!-- written by make bench -->", "<!-- make bench ends -->"
-SHOWN = ("ResNet-8", "VWW", "KWS", "AD", "ResNet-50", "MobileNetV2")
+SHOWN = (
+    *("ResNet-8", "VWW", "KWS", "AD", "ResNet-50", "MobileNetV2"),
+    *("MobileNetV3", "YOLO", "U-Net", "Transformer"),
+)
 
 
 def updated(text: str, document: dict[str, Any]) -> str:
