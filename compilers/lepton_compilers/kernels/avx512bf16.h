@@ -118,12 +118,6 @@ LEPTON_KERNEL __m512bh pair_bf16(const uint16_t *p, const int both) {
 }
 LEPTON_KERNEL __m512bh load_pairs(const uint16_t *p) { return (__m512bh)_mm512_loadu_si512(p); }
 
-LEPTON_KERNEL void start_bf16(__m512 *sum, const float *bias, const int mr, const int nv) {
-  LEPTON_UNROLL for (int v = 0; v < nv; v++) {
-    const __m512 start = load_f32(bias + 16 * v);
-    LEPTON_UNROLL for (int p = 0; p < mr; p++) sum[p * nv + v] = start;
-  }
-}
 LEPTON_KERNEL void finish_tile_bf16(const __m512 *sum, const ptrdiff_t at, const ptrdiff_t y_pixel,
                                     const ptrdiff_t y_block, const int mr, const int nv, const int lanes,
                                     const bf16_finish finish) {
@@ -181,7 +175,7 @@ LEPTON_KERNEL void product_panel_bf16(const uint16_t *x, const int pixels, const
   const uint16_t *next = weight + (ptrdiff_t)(c + 1) / 2 * nv * 32;
   LEPTON_LOOP for (int p = 0; p < pixels / mr * mr; p += mr) {
     __m512 sum[30];
-    start_bf16(sum, bias, mr, nv);
+    start_tile_f32(sum, bias, mr, nv);
     channels_bf16(sum, x + p * pixel, pixel, block, c, weight, mr, nv, next, lines);
     finish_tile_bf16(sum, at + p * y_pixel, y_pixel, y_block, mr, nv, lanes, finish);
     next += (ptrdiff_t)(c / 16) * lines * 32;
@@ -189,7 +183,7 @@ LEPTON_KERNEL void product_panel_bf16(const uint16_t *x, const int pixels, const
   if (pixels % mr) {
     const ptrdiff_t p = pixels / mr * mr;
     __m512 sum[30];
-    start_bf16(sum, bias, pixels % mr, nv);
+    start_tile_f32(sum, bias, pixels % mr, nv);
     channels_bf16(sum, x + p * pixel, pixel, block, c, weight, pixels % mr, nv, next, lines);
     finish_tile_bf16(sum, at + p * y_pixel, y_pixel, y_block, pixels % mr, nv, lanes, finish);
   }
@@ -302,7 +296,7 @@ LEPTON_KERNEL void conv3x3_tile_bf16(const uint16_t *x, const ptrdiff_t row, con
                                      const int ky0, const int ky1, const int first, const int valid,
                                      const uint16_t *next, const int lines, const bf16_finish finish) {
   __m512 sum[28];
-  start_bf16(sum, bias, mr, nv);
+  start_tile_f32(sum, bias, mr, nv);
   LEPTON_LOOP for (int ky = ky0; ky < ky1; ky++) {
     const uint16_t *by_pair = weight + (ptrdiff_t)ky * ((c + 1) / 2) * 3 * nv * 32, *from = x + ky * row;
     LEPTON_LOOP for (int k = 0; k < c / 2; k++) {
@@ -391,7 +385,7 @@ LEPTON_KERNEL void conv_tile_bf16(const uint16_t *x, const ptrdiff_t pixel, cons
                                   const ptrdiff_t y_block, const int mr, const int nv, const uint16_t *next,
                                   const int lines, const bf16_finish finish) {
   __m512 sum[30];
-  start_bf16(sum, bias, mr, nv);
+  start_tile_f32(sum, bias, mr, nv);
   LEPTON_LOOP for (int ky = 0; ky < kh; ky++)
     LEPTON_LOOP for (int kx = 0; kx < kw; kx++) {
       weight = channels_bf16(sum, x + ky * row + kx * column, pixel, block, c, weight, mr, nv, next, lines);

@@ -70,7 +70,7 @@ LEPTON_KERNEL void winograd_products_bf16(const uint16_t *x, const int count, co
   const uint16_t *next = weight + (ptrdiff_t)(c + 1) / 2 * nv * 32;
   LEPTON_LOOP for (int p = 0; p < count / mr * mr; p += mr) {
     __m512 sum[30];
-    LEPTON_UNROLL for (int i = 0; i < mr * nv; i++) sum[i] = _mm512_setzero_ps();
+    start_tile_f32(sum, 0, mr, nv);
     channels_bf16(sum, x + p * 16, 16, block, c, weight, mr, nv, next, lines);
     LEPTON_UNROLL for (int v = 0; v < nv; v++)
       LEPTON_UNROLL for (int i = 0; i < mr; i++) _mm512_storeu_ps(y + v * block + (p + i) * 16, sum[i * nv + v]);
@@ -79,7 +79,7 @@ LEPTON_KERNEL void winograd_products_bf16(const uint16_t *x, const int count, co
   if (count % mr) {
     const int p = count / mr * mr, rest = count % mr;
     __m512 sum[30];
-    LEPTON_UNROLL for (int i = 0; i < rest * nv; i++) sum[i] = _mm512_setzero_ps();
+    start_tile_f32(sum, 0, rest, nv);
     channels_bf16(sum, x + p * 16, 16, block, c, weight, rest, nv, next, lines);
     LEPTON_UNROLL for (int v = 0; v < nv; v++)
       LEPTON_UNROLL for (int i = 0; i < rest; i++) _mm512_storeu_ps(y + v * block + (p + i) * 16, sum[i * nv + v]);

@@ -194,26 +194,10 @@ def emit_winograd(op: Convolution, draft: Draft) -> None:
     _convolve("winograd_bf16", op, draft, x.place.stepping(x.image_bytes), panels, literals, scratch)
 
 
-def _bordered(op: Conv2d, draft: Draft) -> tuple[Blocked, int, int]:
-    """x with its border of zeros written out, and its rows and columns then."""
-    x, p = draft.read_bfloat16(op.x), op.padding
-    images, h, w, channels = draft.tensors[op.x].shape
-    if not p:
-        return x, h, w
-    rows, columns = h + p.top + p.bottom, w + p.left + p.right
-    grown = Blocked(Place(""), images, rows * columns, channels, x.element_bytes)
-    grown = draft.map_of(grown)
-    # Two bfloat16 for one float32: zeros and copies are the same.
-    half = LANES // 2
-    border = (h, w * half, p.top, p.bottom, p.left * half, p.right * half)
-    draft.call("pad_f32", x.place, grown.place, images * blocks(channels), *border)
-    return grown, rows, columns
-
-
 def emit_conv2d(op: Convolution, draft: Draft) -> None:
     """Any kernel, stride and dilation, on a map with its border written out."""
     conv = convolution(op)
-    x, h, w = _bordered(conv, draft)
+    x, h, w = float32.bordered(draft.read_bfloat16(conv.x), conv, draft)
     weight = _weight(conv, draft)
     o, kh, kw, c = weight.shape
     _, oh, ow, _ = draft.tensors[conv.y].shape

@@ -14,7 +14,7 @@ from lepton_compilers.backends.cpu.lowering.draft import Draft
 from lepton_compilers.backends.cpu.lowering.rows import Lowering, Rows
 from lepton_compilers.backends.cpu.plans.layout import LANES, blocks
 from lepton_compilers.backends.cpu.portable import elementwise, sequence
-from lepton_compilers.backends.cpu.portable.elementwise import AXES, Binary
+from lepton_compilers.backends.cpu.portable.elementwise import Binary, walked
 from lepton_compilers.backends.cpu.portable.layers import float_bounds, typed
 from lepton_compilers.backends.cpu.weights.packing import float_bits
 from lepton_sdk.program import TensorId, Tensors
@@ -65,11 +65,8 @@ def _emit_binary(portable: Callable[[Binary, Draft], None]) -> Callable[[Add | S
         walk = [(a.nbytes // a.element_bytes, 1, 0 if number else 1)]
         if not number and draft.tensors[op.b].shape != shape:
             walk = [(blocks(a.channels), a.pixels * LANES, LANES), (a.pixels, LANES, 0), (LANES, 1, 1)]
-        missing = AXES - len(walk)
-        extents, *steps = zip(*walk)
-        flat = [step for of_one in steps for step in (*[0] * missing, *of_one)]
         places = (a.place, b, y.place)
-        draft.call(KERNELS[type(op)], *places, *[1] * missing, *extents, *flat, *float_bounds(op.clamp))
+        draft.call(KERNELS[type(op)], *places, *walked(*zip(*walk)), *float_bounds(op.clamp))
 
     return emit
 

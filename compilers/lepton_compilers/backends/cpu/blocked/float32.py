@@ -77,16 +77,18 @@ def _weight(op: Products, draft: Draft) -> FloatArray:
     return np.asarray(draft.value(op.weight), np.float32)
 
 
-def _bordered(op: Conv2d, draft: Draft) -> tuple[Blocked, int, int]:
-    """x with its border of zeros written out, and its rows and columns then."""
-    x, p = draft.read_blocked(op.x), op.padding
+def bordered(x: Blocked, op: Conv2d, draft: Draft) -> tuple[Blocked, int, int]:
+    """The form `x` of the operand with its border of zeros written out, and its rows and columns then."""
+    p = op.padding
     images, h, w, channels = draft.tensors[op.x].shape
     if not p:
         return x, h, w
     rows, columns = h + p.top + p.bottom, w + p.left + p.right
     grown = Blocked(Place(""), images, rows * columns, channels, x.element_bytes)
     grown = draft.map_of(grown)
-    border = (h, w * LANES, p.top, p.bottom, p.left * LANES, p.right * LANES)
+    # Two bfloat16 move as one float32: zeros and copies are the same.
+    words = LANES * x.element_bytes // 4
+    border = (h, w * words, p.top, p.bottom, p.left * words, p.right * words)
     draft.call("pad_f32", x.place, grown.place, images * blocks(channels), *border)
     return grown, rows, columns
 
@@ -231,7 +233,7 @@ def emit_winograd(op: Convolution, draft: Draft) -> None:
 def emit_conv2d(op: Convolution, draft: Draft) -> None:
     """Any kernel, stride and dilation, on a map with its border written out."""
     conv = op.conv if isinstance(op, ConvAdd) else op
-    x, h, w = _bordered(conv, draft)
+    x, h, w = bordered(draft.read_blocked(conv.x), conv, draft)
     weight = _weight(conv, draft)
     o, kh, kw, c = weight.shape
     _, oh, ow, _ = draft.tensors[conv.y].shape

@@ -19,7 +19,7 @@ def blocks(channels: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """A feature map, [images][blocks][pixels][16]; the last block is padded.
+    """A feature map, [images][blocks][pixels][16].
 
     The last block is padded. What the padding channels hold is never used.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from lepton_compilers.backends.answers import Answer, No, when
 from lepton_compilers.backends.cpu.lowering.draft import Draft
@@ -55,12 +55,19 @@ def _step(shape: Shape, axis: int) -> int:
     return step
 
 
+def walked(extents: Sequence[int], a_steps: Sequence[int], b_steps: Sequence[int]) -> tuple[int, ...]:
+    """The kernels' arguments: six extents, outermost first, and the steps of each operand along them."""
+    missing = AXES - len(extents)
+    return (*[1] * missing, *extents, *[0] * missing, *a_steps, *[0] * missing, *b_steps)
+
+
 def stretched_walk(op: Binary, t: Tensors) -> tuple[tuple[int, ...], Answer]:
     """The kernels' arguments for extents and steps, and whether their axes suffice."""
     extents, a_steps, b_steps = stretched(t[op.a].shape, t[op.b].shape, t[op.y].shape)
     missing = AXES - len(extents)
-    walk = (*[1] * missing, *extents, *[0] * missing, *a_steps, *[0] * missing, *b_steps)
-    return walk, when(missing >= 0, f"{len(extents)} axes that lie differently; {AXES} are supported")
+    return walked(extents, a_steps, b_steps), when(
+        missing >= 0, f"{len(extents)} axes that lie differently; {AXES} are supported"
+    )
 
 
 def typed_alike(dtype: str) -> Callable[[Binary, Tensors], Answer]:
