@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lepton_compilers.backends.answers import Answer, No, when
+from lepton_compilers.backends.cpu.blocked import forms
 from lepton_compilers.backends.cpu.portable.layers import Products, float_products, typed
 from lepton_compilers.backends.cpu.rewrites.fused import ConvAdd
 from lepton_compilers.backends.cpu.tiles.avx512 import winograd_tile
@@ -15,13 +16,9 @@ from lepton_sdk.program.operations import (
     ClampTo,
     Conv2d,
     DepthwiseConv2d,
-    GroupedConv2d,
     MaxPool2d,
     Relu,
 )
-
-FEW_CHANNELS = 4
-"""Up to here a kernel row of neighbouring pixels fills a loop better than blocks of 16 channels."""
 
 
 def constant_products(op: Products, t: Tensors) -> Answer:
@@ -33,31 +30,17 @@ def constant_products(op: Products, t: Tensors) -> Answer:
     return when(held, "weights that are computed")
 
 
-def few_channels(op: Conv2d, t: Tensors) -> Answer:
-    """Few channels: a kernel row of neighbouring pixels fills a loop better than blocks of them do."""
-    few = t[op.x].shape[3] <= FEW_CHANNELS and op.dilation[1] == 1
-    return constant_products(op, t) if few else No(f"more than {FEW_CHANNELS} input channels")
+def narrow_border(op: Conv2d | DepthwiseConv2d, t: Tensors) -> Answer:
+    """A border of at most 1, which kernels skip."""
+    p = op.padding
+    return when(max(p.top, p.bottom, p.left, p.right) <= 1, "a border of more than 1 around 3 × 3")
 
 
-def pointwise(op: Conv2d, t: Tensors) -> Answer:
-    """1 × 1 at stride 1 without padding."""
-    plain = t[op.weight].shape[1:3] == op.stride == (1, 1) and not op.padding
-    return constant_products(op, t) if plain else No("a kernel other than 1 × 1 at stride 1")
-
-
-def grouped_pointwise(op: GroupedConv2d, t: Tensors) -> Answer:
-    """The same in groups."""
-    plain = t[op.weight].shape[1:3] == op.stride == (1, 1) and not op.padding
-    return constant_products(op, t) if plain else No("a kernel other than 1 × 1 at stride 1, in groups")
-
-
-def three_by_three(op: Conv2d | DepthwiseConv2d, t: Tensors) -> Answer:
-    """3 × 3 at stride 1 or 2, no dilation, and a border of at most 1."""
-    shape, p = t[op.weight].shape, op.padding
-    kernel = shape[1:3] if isinstance(op, Conv2d) else shape[:2]
-    fits = kernel == (3, 3) and op.stride in ((1, 1), (2, 2)) and op.dilation == (1, 1)
-    narrow = max(p.top, p.bottom, p.left, p.right) <= 1
-    return constant_products(op, t) if fits and narrow else No("a kernel other than 3 × 3 at stride 1 or 2")
+few_channels = forms.of(constant_products, forms.few_channels)
+pointwise = grouped_pointwise = forms.of(constant_products, forms.pointwise)
+three_by_three = forms.of(constant_products, forms.three_by_three, narrow_border)
+depthwise = forms.of(constant_products, forms.depthwise)
+depthwise3x3 = forms.of(constant_products, forms.three_by_three, narrow_border, forms.depthwise)
 
 
 def winograd(op: Conv2d, t: Tensors) -> Answer:
@@ -68,18 +51,6 @@ def winograd(op: Conv2d, t: Tensors) -> Answer:
     (_, oh, ow, o), c = t[op.y].shape, t[op.x].shape[3]
     pays = op.stride == (1, 1) and winograd_tile(oh, ow, c, o) is not None
     return when(pays, "a map on which Winograd's tiles don't pay")
-
-
-def depthwise(op: DepthwiseConv2d, t: Tensors) -> Answer:
-    """One output channel an input channel."""
-    single = t[op.x].shape[3] == t[op.y].shape[3]
-    return constant_products(op, t) if single else No("several output channels an input channel")
-
-
-def depthwise3x3(op: DepthwiseConv2d, t: Tensors) -> Answer:
-    """3 × 3 as above, one output channel an input channel."""
-    answer = three_by_three(op, t)
-    return answer if isinstance(answer, No) else depthwise(op, t)
 
 
 def equal_maps(op: Add, t: Tensors) -> Answer:
